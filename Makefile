@@ -1,0 +1,45 @@
+# Each target does the whole set-up first, once: a second call sets up nothing.
+# PYTHON=/path/to/python3.11 chooses the interpreter.
+PYTHON ?= python3.11 python3.10 python3
+BIN = .venv/bin
+READY = .venv/.ready
+
+.PHONY: help run test quick check bench
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
+
+run: $(READY) dataset/pantry-sample ## train and evaluate MISSRec on the sample data set
+	$(BIN)/python run_recbole_missrec.py --dataset=pantry-sample
+
+test: $(READY) ## the whole test suite
+	$(BIN)/python -m pytest
+
+quick: $(READY) ## the tests that are not marked slow
+	$(BIN)/python -m pytest -m "not slow"
+
+check: $(READY) ## lint, format and types
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
+
+bench: $(READY) ## time of a training epoch
+	$(BIN)/python -m benchmarks.train_epoch
+
+dataset/pantry-sample: | $(READY)
+	$(BIN)/python -m dataset_builders sample
+
+# torch goes first and alone, so that a build installed by hand or another index stays in use.
+# The stamp is written last: a set-up that failed is done again.
+$(READY): setup.cfg constraints.txt
+	@for python in $(PYTHON); do \
+	    version=$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null); \
+	    case "$$version" in 3.10|3.11) exec $$python -m venv .venv;; esac; \
+	    tried="$$tried $$python ($${version:-does not run})"; \
+	done; \
+	echo "recbole-missrec needs Python 3.10 or 3.11, since recbole 1.2.1 needs ray <= 2.6.3," \
+	    "which has no wheel for 3.12. Tried:$$tried. Set PYTHON=/path/to/python3.11." >&2; \
+	exit 2
+	$(BIN)/python -m pip install --constraint constraints.txt torch==2.13.0
+	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[test,check]'
+	@touch $@

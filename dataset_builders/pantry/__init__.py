@@ -1,0 +1,1 @@
+"""The SYNTHETIC shop ``pantry-sample``: its products, their pictures and its shoppers."""

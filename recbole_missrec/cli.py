@@ -1,0 +1,118 @@
+"""The command line: ``run_recbole_missrec.py`` and the console script ``recbole-missrec``."""
+
+import sys
+from collections.abc import Sequence
+
+from recbole_missrec.errors import Diverged, UsageError, nearest
+
+HELP = """\
+Train and evaluate MISSRec, or any RecBole model, on the same split, candidates and metrics.
+
+  python run_recbole_missrec.py --dataset=NAME [--model=NAME] [--config_files="a.yaml b.yaml"]
+                                [--key=value ...]
+  python run_recbole_missrec.py evaluate CHECKPOINT [--key=value ...]
+  python run_recbole_missrec.py --resume=FILE [--key=value ...]
+
+  --dataset=NAME      a folder under data_path with NAME.inter and, for MISSRec,
+                      NAME.MODALITY.safetensors; `python -m dataset_builders --help` makes them
+  --model=NAME        MISSRec (default) or a model of RecBole: SASRec, GRU4Rec, BERT4Rec, Pop ...
+  --config_files=...  YAML files of options, separated by spaces; later ones win
+  --resume=FILE       go on with an interrupted run, from saved/*.resume, to the same figures
+  --key=value         any option of RecBole or of this project; the command line wins over files
+
+Often wanted (all options with their defaults: props/overall.yaml, props/model/MISSRec.yaml):
+  --seed=2020               --epochs=300              --data_path=dataset
+  --modalities=[text,image] --item_ids=True|False     --hidden_size=300
+  --interest_method=dpc_knn|kmeans                    --item_mm_fusion=dynamic_shared|static|...
+  --result_file=PATH  JSON: configuration, versions, metrics, seconds, memory
+  --per_user=PATH     Parquet: user, target and rank of each test row, for paired statistics with
+                      `python -m recbole_missrec.evaluation --help`
+
+Examples:
+  python -m dataset_builders sample
+  python run_recbole_missrec.py --dataset=pantry-sample
+  python run_recbole_missrec.py --dataset=pantry-sample --model=SASRec --hidden_size=128
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: of the command line, without the program; ``sys.argv`` by default.
+
+    Returns:
+        Exit status: 0; 1 if training diverged; 2 at bad input, with one message on stderr;
+        130 if interrupted.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help") or "--help" in words:
+        print(HELP)
+        return 0 if words else 2
+    try:
+        _run(words)
+    except UsageError as error:
+        print(f"recbole-missrec: {error}", file=sys.stderr)
+        return 2
+    except Diverged as error:
+        print(f"recbole-missrec: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("recbole-missrec: interrupted; go on with --resume=FILE, the newest "
+              "*.resume in the folder of checkpoints", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _run(words: list[str]) -> None:
+    if not words[0].startswith("-"):
+        if words[0] != "evaluate":
+            raise UsageError(f"{words[0]}: no such command; {nearest(words[0], ['evaluate'])}")
+        if len(words) < 2 or words[1].startswith("-"):
+            raise UsageError("evaluate: which checkpoint? evaluate saved/FILE.pth")
+        options = parse_options(words[2:])
+        from recbole_missrec.quick_start import evaluate
+
+        evaluate(words[1], options)
+        return
+    options = parse_options(words)
+    from recbole_missrec.config import Config
+    from recbole_missrec.quick_start import stored_config, train
+    from recbole_missrec.trainer.checkpoint import load_checkpoint
+
+    if "resume" in options:
+        train(stored_config(load_checkpoint(options["resume"]), options))
+        return
+    if "dataset" not in options:
+        raise UsageError("--dataset=NAME is missing; `python -m dataset_builders sample` makes one")
+    train(
+        Config(
+            options.pop("model", "MISSRec"),
+            options.pop("dataset"),
+            options.pop("config_files", "").split(),
+            command_line=options,
+        )
+    )
+
+
+def parse_options(words: Sequence[str]) -> dict[str, str]:
+    """Options of a command line by name, values as text: ``--key=value`` or ``--key value``.
+
+    Raises:
+        UsageError: a word that is no option, an option without value, one given twice.
+    """
+    options: dict[str, str] = {}
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("--"):
+            raise UsageError(f"{word}: not an option; write --key=value")
+        key, equals, value = word[2:].partition("=")
+        if not equals:
+            if not rest or rest[0].startswith("--"):
+                raise UsageError(f"--{key}: has no value; write --{key}=value")
+            value = rest.pop(0)
+        if options.get(key, value) != value:
+            raise UsageError(f"--{key}: given twice, as '{options[key]}' and '{value}'")
+        options[key] = value
+    return options

@@ -1,0 +1,1 @@
+"""Interactions and item features: the feature file and the data set that reads it."""

@@ -1,0 +1,93 @@
+"""Sequences with item features of any number of modalities, joined by raw item token."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from recbole.data.dataset import SequentialDataset
+
+from recbole_missrec.data.features import align_features, read_features
+
+
+def feature_path(config: Any, modality: str) -> Path:
+    """Path of the feature file of one modality, beside the interactions."""
+    return Path(config["data_path"]) / f"{config['dataset']}.{modality}.safetensors"
+
+
+class MultiModalSequentialDataset(SequentialDataset):
+    """RecBole's sequential data set plus one feature matrix per modality.
+
+    Features are joined to items after RecBole's filtering and never change ``item_num``, so that
+    every model ranks the same candidates. An item without a row lacks the modality.
+    Memory: ``item_num * dim`` float32 per modality.
+
+    Attributes:
+        features: modality -> float32 ``[item_num, dim]``, zero rows where absent.
+        present: modality -> bool ``[item_num]``; the padding item 0 is never present.
+        feature_digests: modality -> digest of the file that was read.
+
+    Raises:
+        UsageError: a feature file is missing, damaged, or fits no item.
+    """
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.features: dict[str, torch.Tensor] = {}
+        self.present: dict[str, torch.Tensor] = {}
+        self.feature_digests: dict[str, str] = {}
+        token2id = self.field2token_id[self.iid_field]
+        for modality in config["modalities"]:
+            file = read_features(feature_path(config, modality))
+            matrix, present, unknown = align_features(file, token2id, self.item_num)
+            self.features[modality], self.present[modality] = matrix, present
+            self.feature_digests[modality] = file.digest
+            covered = int(present.sum())
+            self.logger.info(
+                f"{modality}: {covered:,} of {self.item_num - 1:,} items "
+                f"({covered / (self.item_num - 1):.1%}) have features of {file.encoder}"
+                + (f"; {unknown:,} rows of other items ignored" if unknown else "")
+            )
+
+
+def with_prefix_cap(dataset_class: type) -> type:
+    """Data set class that honours ``max_train_prefixes``, the same rows for every model.
+
+    Of each user's training rows (a history and its next item) only the last ones are kept;
+    validation, test and the candidates do not change.
+    """
+
+    class PrefixCapped(dataset_class):  # type: ignore[misc]
+        def build(self) -> list[Any]:
+            train, valid, test = super().build()
+            cap = self.config["max_train_prefixes"]
+            if cap is not None:
+                users = train.inter_feat[self.uid_field].numpy()
+                train.inter_feat = train.inter_feat[last_rows(users, cap)]
+            return [train, valid, test]
+
+    PrefixCapped.__name__ = dataset_class.__name__
+    return PrefixCapped
+
+
+def last_rows(groups: np.ndarray, count: int) -> np.ndarray:
+    """Indices of the last ``count`` rows of each group, in their order.
+
+    >>> last_rows(np.array([1, 1, 2, 1, 2]), 2)
+    array([1, 2, 3, 4])
+    """
+    order = np.argsort(groups, kind="stable")[::-1]
+    _, starts, sizes = np.unique(groups[order][::-1], return_index=True, return_counts=True)
+    ends = np.repeat(starts + sizes, sizes)
+    from_end = ends - 1 - np.arange(len(groups))
+    return np.sort(order[::-1][from_end < count])
+
+
+def data_identity(dataset: Any) -> dict[str, Any]:
+    """Digests of a data set's items in their internal order and of its feature files."""
+    tokens = dataset.field2id_token[dataset.iid_field]
+    return {
+        "items": hashlib.sha256("\n".join(map(str, tokens)).encode()).hexdigest(),
+        "features": getattr(dataset, "feature_digests", {}),
+    }

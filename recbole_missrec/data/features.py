@@ -1,0 +1,201 @@
+"""The feature file ``NAME.MODALITY.safetensors``: one matrix, one raw item token per row.
+
+It holds two tensors, ``features`` (float16 or float32 ``[rows, dim]``) and ``tokens`` (uint8, the
+UTF-8 of the raw item tokens, one a line), and in its metadata the format, its version, the name of
+the encoder and a SHA-256 digest of both tensors. Rows are found by token, never by position.
+"""
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from recbole_missrec.errors import UsageError
+
+FORMAT = {"format": "recbole_missrec.features", "version": "1"}
+DTYPES = (torch.float16, torch.float32)
+_BLOCK = 1 << 16  # rows that are hashed or checked at a time
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureFile:
+    """What a feature file holds.
+
+    Attributes:
+        path: where it was read from.
+        tokens: raw item token of each row.
+        matrix: float16 or float32 ``[rows, dim]``, mapped from the file, read when used.
+        encoder: name of the encoder that made the features.
+        digest: SHA-256 of tokens and features, in hexadecimal.
+    """
+
+    path: Path
+    tokens: list[str]
+    matrix: Tensor
+    encoder: str
+    digest: str
+
+
+def write_features(
+    path: str | Path, tokens: Sequence[str], matrix: Tensor | np.ndarray, encoder: str
+) -> None:
+    """Write a feature file; an old one of this name stays whole until the new one is complete.
+
+    Args:
+        path: the file.
+        tokens: raw item token of each row, unique, without line breaks.
+        matrix: float16 or float32 ``[rows, dim]``, finite.
+        encoder: name of the encoder.
+
+    Raises:
+        UsageError: tokens and matrix do not make a valid file.
+    """
+    path = Path(path)
+    features = torch.as_tensor(matrix).detach().cpu().contiguous()
+    tokens = list(tokens)
+    _check(path, tokens, features)
+    encoded = _encode(path, tokens)
+    metadata = FORMAT | {"encoder": encoder, "digest": _digest(encoded, features)}
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        unfinished.touch()
+        mode = unfinished.stat().st_mode  # safetensors would leave it readable by its owner only
+        save_file({"features": features, "tokens": encoded}, unfinished, metadata)
+        unfinished.chmod(mode)
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def read_features(path: str | Path) -> FeatureFile:
+    """Read a feature file and check it whole, in one pass over its bytes.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Its content; the matrix stays in the file until it is used.
+
+    Raises:
+        UsageError: no such file, or it is damaged or not a feature file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UsageError(
+            f"{path}: no such feature file; `python -m dataset_builders --help` lists the commands "
+            "that make them"
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise UsageError(f"{path}: truncated, or not a safetensors file ({error})") from error
+    for key in (*FORMAT, "encoder", "digest"):
+        if key not in metadata:
+            raise UsageError(f"{path}: not a feature file: its metadata lacks '{key}'")
+    for key, value in FORMAT.items():
+        if metadata[key] != value:
+            raise UsageError(f"{path}: its {key} is '{metadata[key]}', not '{value}'")
+    for name in ("features", "tokens"):
+        if name not in tensors:
+            raise UsageError(f"{path}: not a feature file: it lacks the tensor '{name}'")
+    features, encoded = tensors["features"], tensors["tokens"]
+    if encoded.dtype != torch.uint8 or encoded.dim() != 1:
+        raise UsageError(f"{path}: 'tokens' must be uint8 [bytes], not {_describe(encoded)}")
+    _check_matrix(path, features)
+    if metadata["digest"] != _digest(encoded, features):
+        raise UsageError(f"{path}: damaged: its content does not fit its digest; make it again")
+    tokens = _decode(path, encoded)
+    _check(path, tokens, features)
+    return FeatureFile(path, tokens, features, metadata["encoder"], metadata["digest"])
+
+
+def align_features(
+    file: FeatureFile, token2id: Mapping[str, int], item_num: int
+) -> tuple[Tensor, Tensor, int]:
+    """Join feature rows to internal item ids by raw token.
+
+    Args:
+        file: a feature file.
+        token2id: internal id of each raw token; id 0 is the padding item, which has no features.
+        item_num: number of internal ids, the padding included.
+
+    Returns:
+        Features, float32 ``[item_num, dim]``, zero where absent; whether an item has a row, bool
+        ``[item_num]``; and the number of rows whose token the data set does not have.
+
+    Raises:
+        UsageError: file and data set have no item in common.
+    """
+    ids = pd.Series(token2id, dtype="int64").reindex(file.tokens, fill_value=0).to_numpy()
+    known = np.flatnonzero(ids)
+    if not len(known):
+        example = next((token for token, item in token2id.items() if item), "")
+        raise UsageError(
+            f"{file.path}: none of its {len(ids):,} items is in the data set; "
+            f"it has '{file.tokens[0]}', the data set '{example}'"
+        )
+    matrix = torch.zeros(item_num, file.matrix.shape[1])  # [item_num, dim]
+    matrix[ids[known]] = file.matrix[known].float()
+    present = torch.zeros(item_num, dtype=torch.bool)
+    present[ids[known]] = True
+    return matrix, present, len(ids) - len(known)
+
+
+def _encode(path: Path, tokens: list[str]) -> Tensor:
+    broken = next((token for token in tokens if "\n" in token), None)
+    if broken is not None:
+        raise UsageError(f"{path}: the item token {broken!r} has a line break")
+    try:
+        return torch.from_numpy(np.frombuffer(bytearray("\n".join(tokens).encode()), np.uint8))
+    except UnicodeEncodeError as error:
+        raise UsageError(f"{path}: an item token is not valid Unicode ({error})") from error
+
+
+def _decode(path: Path, encoded: Tensor) -> list[str]:
+    try:
+        return encoded.numpy().tobytes().decode().split("\n")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: 'tokens' is not UTF-8 ({error})") from error
+
+
+def _check(path: Path, tokens: list[str], features: Tensor) -> None:
+    _check_matrix(path, features)
+    if len(tokens) != len(features):
+        raise UsageError(f"{path}: {len(tokens):,} item tokens for {len(features):,} feature rows")
+    duplicated = pd.Index(tokens).duplicated()
+    if duplicated.any():
+        raise UsageError(f"{path}: two rows for the item '{tokens[duplicated.argmax()]}'")
+    for start in range(0, len(features), _BLOCK):
+        finite = features[start : start + _BLOCK].isfinite().all(dim=1)  # [block]
+        if not finite.all():
+            row = start + int(finite.int().argmin())
+            raise UsageError(f"{path}: NaN or infinite values for the item '{tokens[row]}'")
+
+
+def _check_matrix(path: Path, features: Tensor) -> None:
+    if features.dtype not in DTYPES or features.dim() != 2 or not features.numel():
+        raise UsageError(
+            f"{path}: 'features' must be float16 or float32 [rows, dim], not {_describe(features)}"
+        )
+
+
+def _describe(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
+
+
+def _digest(encoded: Tensor, features: Tensor) -> str:
+    digest = hashlib.sha256(_describe(features).encode())
+    digest.update(encoded.numpy().data)
+    for block in features.split(_BLOCK):
+        digest.update(block.numpy().data)
+    return digest.hexdigest()

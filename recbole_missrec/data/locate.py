@@ -1,0 +1,43 @@
+"""Find the files of a data set before anything is read, or say how to make them."""
+
+from pathlib import Path
+from typing import Any
+
+from recbole_missrec.data.dataset import feature_path
+from recbole_missrec.errors import UsageError, nearest
+from recbole_missrec.paths import props_dir
+
+
+def check_files(config: Any) -> None:
+    """See that the interactions, and the features that the model reads, are there.
+
+    Args:
+        config: a checked configuration.
+
+    Raises:
+        UsageError: something is absent; says which command makes it, or the nearest name.
+    """
+    name, folder = config["dataset"], Path(config["data_path"])
+    if not list(folder.glob(f"{name}*.inter")):
+        raise UsageError(_absent(name, folder, config["build"]))
+    if config.is_own_model:
+        for modality in config["modalities"]:
+            path = feature_path(config, modality)
+            if not path.is_file():
+                raise UsageError(_no_features(name, modality, path))
+
+
+def _absent(name: str, folder: Path, build: str | None) -> str:
+    if build:
+        return f"--dataset={name}: not in {folder}; make it with `{build} --out {folder.parent}`"
+    known = {path.stem for path in (props_dir() / "dataset").glob("*.yaml")}
+    known |= {path.parent.name for path in folder.parent.glob("*/*.inter")}
+    return f"--dataset={name}: no such data set in {folder.parent}; {nearest(name, known)}"
+
+
+def _no_features(name: str, modality: str, path: Path) -> str:
+    found = [file.name[len(name) + 1 : -len(".safetensors")] for file in sorted(
+        path.parent.glob(f"{name}.*.safetensors")
+    )]
+    there = nearest(modality, found) if found else "there are no features at all"
+    return f"--modalities: {path} is missing; {there}"

@@ -1,0 +1,1 @@
+"""Full-ranking evaluation with exact ties, per-user results, and paired comparison of models."""

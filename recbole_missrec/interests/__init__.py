@@ -1,0 +1,1 @@
+"""Interest discovery: item tokens in, clusters out."""

@@ -1,0 +1,1 @@
+"""Models; ``missrec.py`` reads like the paper's figure."""

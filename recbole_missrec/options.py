@@ -1,0 +1,190 @@
+"""The one place where option names and values are checked; defaults stand in ``props/``."""
+
+import ast
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import yaml
+from recbole.utils import argument_list
+
+from recbole_missrec.errors import UsageError, nearest
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "learner": ("adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam"),
+    "state": ("debug", "info", "warning", "error", "critical"),
+    "loss_type": ("CE", "BPR"),
+    "roles": ("item_queries", "interest_queries"),
+    "structure": ("encoder_decoder", "no_decoder", "no_interests"),
+    "seq_mm_fusion": ("add", "contextual"),
+    "item_mm_fusion": ("static", "dynamic_shared", "dynamic_instance"),
+    "interest_method": ("dpc_knn", "kmeans"),
+    "orthogonality": ("mean_cosine", "released"),
+    "tune": ("full", "adapters"),
+}
+# lowest and highest value allowed, both included
+RANGES: dict[str, tuple[float, float]] = {
+    "epochs": (0, 10**6),
+    "train_batch_size": (1, 10**9),
+    "eval_batch_size": (1, 10**12),
+    "learning_rate": (0, 10),
+    "weight_decay": (0, 10),
+    "stopping_step": (0, 10**6),
+    "hidden_size": (1, 10**5),
+    "inner_size": (1, 10**6),
+    "n_heads": (1, 1024),
+    "n_layers": (1, 100),
+    "n_encoder_layers": (1, 100),
+    "n_decoder_layers": (1, 100),
+    "dropout": (0, 0.99),
+    "hidden_dropout_prob": (0, 0.99),
+    "attn_dropout_prob": (0, 0.99),
+    "temperature": (1e-6, 10**3),
+    "gamma": (0, 10**6),
+    "id_weight": (0, 10**6),
+    "interest_ratio": (1e-9, 1),
+    "knn_local_ratio": (1e-9, 1),
+    "interest_every": (1, 10**6),
+    "max_train_prefixes": (1, 10**9),
+    "MAX_ITEM_LIST_LENGTH": (1, 10**6),
+    "seed": (0, 2**31 - 1),
+}
+METRICS = ("recall", "hit", "ndcg", "mrr", "precision", "map")
+OTHER_METRICS = ("itemcoverage", "averagepopularity", "shannonentropy", "giniindex")
+OTHER_METRICS += ("tailpercentage", "gauc", "auc", "logloss", "rmse", "mae")
+
+
+class OptionLoader(yaml.SafeLoader):
+    """YAML values without code; ``1e-3`` is a number, as in RecBole's own loader."""
+
+
+OptionLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)([eE][-+]?\d+)$"),
+    list("-+0123456789."),
+)
+
+
+def parse_value(text: str) -> Any:
+    """Value of an option given as text: a Python literal or a YAML value, never evaluated.
+
+    >>> parse_value("False"), parse_value("1e-3"), parse_value("[text, image]"), parse_value("add")
+    (False, 0.001, ['text', 'image'], 'add')
+    """
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        pass
+    try:
+        return yaml.load(text, Loader=OptionLoader) if text else text
+    except yaml.YAMLError:
+        return text
+
+
+def check_keys(given: Iterable[str], defaults: Mapping[str, Any], model: str) -> None:
+    """Refuse options that neither this project nor RecBole has for the model.
+
+    Args:
+        given: names that the user set.
+        defaults: all options that have a default for this model and data set.
+        model: name of the model, for the message.
+
+    Raises:
+        UsageError: names the first unknown key and the nearest known one.
+    """
+    known = {"model", "dataset", *defaults}
+    for arguments in ("general", "training", "evaluation", "dataset"):
+        known.update(getattr(argument_list, f"{arguments}_arguments"))
+    for key in given:
+        if key not in known:
+            raise UsageError(f"--{key}: {model} has no such option; {nearest(str(key), known)}")
+
+
+def check_values(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+    """Refuse values of a wrong type, outside a range, or not among the choices.
+
+    Args:
+        values: the final value of each option.
+        defaults: the default of each option; its type is the type that is asked for.
+
+    Raises:
+        UsageError: names the option, the value and what is allowed or nearest.
+    """
+    for key, value in values.items():
+        _check_type(key, value, defaults.get(key))
+        if key in CHOICES and value is not None:
+            _check_choice(key, value, CHOICES[key])
+        if key in RANGES and value is not None:
+            low, high = RANGES[key]
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise UsageError(f"--{key}={value}: must be a number")
+            if not low <= value <= high:
+                raise UsageError(f"--{key}={value}: must lie between {low:g} and {high:g}")
+    _check_metrics(values)
+    _check_together(values)
+
+
+def _check_type(key: str, value: Any, default: Any) -> None:
+    if isinstance(default, bool):
+        if not isinstance(value, bool):
+            raise UsageError(f"--{key}={value}: must be True or False")
+    elif isinstance(default, int | float):
+        if isinstance(value, bool) or not isinstance(value, int | float | list | str):
+            raise UsageError(f"--{key}={value}: must be a number")
+        if isinstance(value, str):
+            raise UsageError(f"--{key}='{value}': must be a number, like the default {default}")
+        if isinstance(default, int) and isinstance(value, float) and not value.is_integer():
+            raise UsageError(f"--{key}={value}: must be a whole number")
+    elif isinstance(default, dict) and value is not None and not isinstance(value, dict):
+        raise UsageError(f"--{key}={value}: must be a mapping, like {default}")
+
+
+def _check_choice(key: str, value: Any, choices: Iterable[str]) -> None:
+    allowed = {choice.lower() for choice in choices}
+    if str(value).lower() not in allowed or (key not in ("learner", "state") and value not in choices):
+        raise UsageError(f"--{key}={value}: not a value of it; {nearest(str(value), choices)}")
+
+
+def _check_metrics(values: Mapping[str, Any]) -> None:
+    metrics, topk = values["metrics"], values["topk"]
+    metrics = [metrics] if isinstance(metrics, str) else metrics
+    topk = topk if isinstance(topk, list | tuple) else [topk]
+    for metric in metrics:
+        if str(metric).lower() not in METRICS + OTHER_METRICS:
+            known = METRICS + OTHER_METRICS
+            raise UsageError(f"--metrics: unknown '{metric}'; {nearest(str(metric), known)}")
+    for k in topk:
+        if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+            raise UsageError(f"--topk={values['topk']}: must be whole numbers from 1 on")
+    computed = [f"{metric}@{k}" for metric in metrics for k in topk]
+    if str(values["valid_metric"]).lower() not in [name.lower() for name in computed]:
+        raise UsageError(
+            f"--valid_metric={values['valid_metric']}: not computed with these metrics and topk; "
+            + nearest(str(values["valid_metric"]), computed)
+        )
+
+
+def _check_together(values: Mapping[str, Any]) -> None:
+    for key in ("save_dataset", "save_dataloaders"):
+        if values.get(key):
+            raise UsageError(
+                f"--{key}=True: RecBole's caches do not notice changed feature files; leave it False"
+            )
+    modalities = values.get("modalities")
+    if "modalities" in values and not (
+        isinstance(modalities, list)
+        and modalities
+        and all(isinstance(name, str) for name in modalities)
+        and len(set(modalities)) == len(modalities)
+    ):
+        raise UsageError(f"--modalities={modalities}: must be a list of names, like [text, image]")
+    if "structure" in values and values["hidden_size"] % values["n_heads"]:
+        raise UsageError(
+            f"--n_heads={values['n_heads']}: must divide hidden_size {values['hidden_size']}"
+        )
+    if values.get("structure", "encoder_decoder") != "encoder_decoder":
+        if values["roles"] != "item_queries":
+            raise UsageError(
+                f"--roles={values['roles']}: only with --structure=encoder_decoder, "
+                f"not {values['structure']}"
+            )

@@ -1,0 +1,186 @@
+"""One run: configuration, data, model, training, figures."""
+
+import json
+import platform
+import resource
+import sys
+from importlib.metadata import version
+from logging import getLogger
+from pathlib import Path
+from typing import Any
+
+import torch
+from recbole.data import data_preparation
+from recbole.utils import init_logger, init_seed
+
+from recbole_missrec import __version__
+from recbole_missrec.config import Config
+from recbole_missrec.data.dataset import data_identity
+from recbole_missrec.data.locate import check_files
+from recbole_missrec.errors import UsageError
+from recbole_missrec.evaluation.per_user import write_per_user
+from recbole_missrec.files import replacing
+from recbole_missrec.registry import get_dataset_class, get_model, get_trainer
+from recbole_missrec.trainer.checkpoint import load_checkpoint
+from recbole_missrec.trainer.freezing import count_parameters, freeze
+
+PACKAGES = ("recbole", "torch", "numpy", "scipy", "pandas", "scikit-learn")
+
+
+def train(config: Config) -> dict[str, Any]:
+    """Train a model, keep its best checkpoint, and report that one's figures.
+
+    Args:
+        config: a checked configuration.
+
+    Returns:
+        What ``--result_file`` holds.
+
+    Raises:
+        UsageError: data or feature files are missing or damaged.
+        Diverged: the loss or a score is not a number.
+    """
+    trainer, (train_data, valid_data, test_data) = prepare(config)
+    if config["resume"]:
+        trainer.resume(config["resume"])
+    trainer.fit(train_data, valid_data, show_progress=config["show_progress"])
+    return report(trainer, valid_data, test_data)
+
+
+def evaluate(checkpoint: str, command_line: dict[str, str]) -> dict[str, Any]:
+    """Figures of a saved model: those that its training printed.
+
+    Args:
+        checkpoint: path of a best checkpoint.
+        command_line: options that override the stored ones, such as ``data_path``.
+
+    Returns:
+        What ``--result_file`` holds.
+
+    Raises:
+        UsageError: not a checkpoint, or the data is not what it was trained on.
+    """
+    stored = load_checkpoint(checkpoint)
+    trainer, (_, valid_data, test_data) = prepare(stored_config(stored, command_line))
+    if stored["data"] != trainer.data_identity:
+        raise UsageError(f"{checkpoint}: trained on other items or features than these")
+    trainer.saved_model_file = checkpoint
+    trainer.best_epoch = stored["epoch"]
+    return report(trainer, valid_data, test_data)
+
+
+def stored_config(checkpoint: dict[str, Any], command_line: dict[str, str]) -> Config:
+    """Configuration of a checkpoint, with options of a command line on top."""
+    return Config(
+        checkpoint["model"],
+        checkpoint["dataset"],
+        config_dict=checkpoint["config"],
+        command_line=command_line,
+    )
+
+
+def prepare(config: Config) -> tuple[Any, tuple[Any, Any, Any]]:
+    """Data, model and trainer of a configuration.
+
+    Returns:
+        The trainer, which holds the model, and the loaders for training, validation and test.
+    """
+    check_files(config)
+    init_seed(config["seed"], config["reproducibility"])
+    init_logger(config)
+    logger = getLogger()
+    if config["enable_amp"] and torch.cuda.is_available():
+        torch.set_autocast_dtype("cuda", torch.bfloat16)  # as on a CPU; no loss scaling needed
+    dataset = get_dataset_class(config)(config)
+    loaders = data_preparation(config, dataset)
+    init_seed(config["seed"], config["reproducibility"])
+    model = get_model(config["model"])(config, loaders[0]._dataset).to(config["device"])
+    if config.is_own_model:
+        freeze(model, config["tune"])
+    trainable, total = count_parameters(model)
+    logger.info(
+        f"{config['model']} on {config['dataset']}: {dataset.user_num - 1:,} users, "
+        f"{dataset.item_num - 1:,} items, {len(loaders[0]._dataset):,} training rows; "
+        f"{trainable:,} of {total:,} parameters trainable; {config['device']}"
+    )
+    trainer = get_trainer(config)(config, model)
+    trainer.data_identity = data_identity(dataset)
+    return trainer, loaders
+
+
+def report(trainer: Any, valid_data: Any, test_data: Any) -> dict[str, Any]:
+    """Evaluate the best checkpoint; print a table; write ``result_file`` and ``per_user``."""
+    config = trainer.config
+    bar = config["show_progress"]
+    valid = trainer.evaluate(valid_data, show_progress=bar)
+    test = trainer.evaluate(test_data, load_best_model=False, show_progress=bar)
+    trainable, total = count_parameters(trainer.model)
+    seconds = trainer.epoch_seconds
+    result = {
+        "model": config["model"],
+        "dataset": config["dataset"],
+        "seed": config["seed"],
+        "valid": valid,
+        "test": test,
+        "best_epoch": trainer.best_epoch,
+        "epochs": len(seconds),
+        "seconds_per_epoch": sum(seconds) / len(seconds) if seconds else None,
+        "peak_memory_mib": peak_memory_mib(),
+        "parameters": {"trainable": trainable, "total": total},
+        "interests": getattr(trainer.model, "health", None),
+        "checkpoint": trainer.saved_model_file,
+        "data": trainer.data_identity,
+        "versions": {"python": platform.python_version(), "recbole-missrec": __version__}
+        | {package: version(package) for package in PACKAGES},
+        "config": config.resolved,
+    }
+    getLogger().info("\n" + figures_table(result))
+    if config["result_file"]:
+        with replacing(Path(config["result_file"])) as temporary:
+            temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    if config["per_user"]:
+        write_ranks(trainer, test_data)
+    return result
+
+
+def write_ranks(trainer: Any, test_data: Any) -> None:
+    """Write ``per_user``: user, target and rank of each test row, by raw token."""
+    if trainer.ranks is None:
+        raise UsageError(
+            "--per_user: needs a ranking metric and one target a row, as with the default eval_args"
+        )
+    config, dataset = trainer.config, test_data._dataset
+    write_per_user(
+        config["per_user"],
+        dataset.id2token(dataset.uid_field, trainer.ranks.users.numpy()).tolist(),
+        dataset.id2token(dataset.iid_field, trainer.ranks.targets.numpy()).tolist(),
+        trainer.ranks.better,
+        trainer.ranks.equal,
+        model=config["model"],
+        dataset=config["dataset"],
+        seed=config["seed"],
+    )
+
+
+def figures_table(result: dict[str, Any]) -> str:
+    """The figures of a run as text."""
+    rows = [("", *result["test"])]
+    for phase in ("valid", "test"):
+        rows.append((phase, *(f"{value:.4f}" for value in result[phase].values())))
+    lines = ["  ".join(f"{cell:>9}" for cell in row) for row in rows]
+    seconds = result["seconds_per_epoch"]
+    lines.append(
+        f"best epoch {result['best_epoch']} of {result['epochs']}"
+        + (f", {seconds:.2f} s an epoch" if seconds else "")
+        + f", peak memory {result['peak_memory_mib']:,.0f} MiB"
+    )
+    lines.append(f"checkpoint {result['checkpoint']}")
+    return "\n".join(lines)
+
+
+def peak_memory_mib() -> float:
+    """Highest memory of this process so far, on the GPU if one is used, in MiB."""
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        return torch.cuda.max_memory_allocated() / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB; bytes on macOS
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)

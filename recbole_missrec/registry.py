@@ -1,0 +1,61 @@
+"""Which class a name means: this project's own first, RecBole's as the fallback."""
+
+import importlib
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import recbole
+from recbole.utils import get_model as recbole_get_model
+from recbole.utils import get_trainer as recbole_get_trainer
+
+from recbole_missrec.errors import UsageError, nearest
+
+OWN_MODELS = {"MISSRec": "recbole_missrec.model.missrec"}
+
+
+def known_models() -> list[str]:
+    """Names of all models that can be asked for, this project's and RecBole's."""
+    properties = Path(recbole.__file__).parent / "properties" / "model"
+    return [*OWN_MODELS, *(path.stem for path in properties.glob("*.yaml"))]
+
+
+def get_model(name: str) -> Any:
+    """Model class of a name.
+
+    Raises:
+        UsageError: no such model, or it needs a package that is not installed.
+    """
+    if name not in known_models():
+        raise UsageError(f"--model={name}: no such model; {nearest(name, known_models())}")
+    if name in OWN_MODELS:
+        return getattr(importlib.import_module(OWN_MODELS[name]), name)
+    try:
+        return recbole_get_model(name)
+    except ImportError as error:
+        raise UsageError(
+            f"--model={name}: RecBole needs the package '{error.name}' for it; "
+            f"install it with `pip install {error.name}`"
+        ) from error
+
+
+def get_dataset_class(config: Any) -> type:
+    """Data set class for a model: multi-modal for this project's own, RecBole's for its own."""
+    from recbole_missrec.data.dataset import MultiModalSequentialDataset, with_prefix_cap
+
+    if config["model"] in OWN_MODELS:
+        return with_prefix_cap(MultiModalSequentialDataset)
+    datasets = importlib.import_module("recbole.data.dataset")
+    by_type = {"SEQUENTIAL": "SequentialDataset", "KNOWLEDGE": "KnowledgeBasedDataset"}
+    default = by_type.get(config["MODEL_TYPE"].name, "Dataset")
+    dataset_class = getattr(datasets, f"{config['model']}Dataset", getattr(datasets, default))
+    sequential = config["MODEL_TYPE"].name == "SEQUENTIAL"
+    return with_prefix_cap(dataset_class) if sequential else dataset_class
+
+
+def get_trainer(config: Any) -> type:
+    """Trainer class for a model: RecBole's choice, with this project's hooks on top of it."""
+    from recbole_missrec.trainer.trainer import HookedTrainer
+
+    base = recbole_get_trainer(config["MODEL_TYPE"], config["model"])
+    return type(f"Hooked{base.__name__}", (HookedTrainer, base), {})

@@ -1,0 +1,1 @@
+"""Training: RecBole's trainers with hooks, checkpoints, freezing."""

@@ -1,0 +1,78 @@
+"""Checkpoints: tensors and plain values, loadable with ``weights_only=True``, written whole."""
+
+import pickle
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from recbole_missrec.errors import UsageError
+from recbole_missrec.files import replacing
+
+FORMAT = "recbole-missrec checkpoint 1"
+
+
+def save_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
+    """Write a checkpoint.
+
+    Args:
+        path: the file.
+        content: tensors and plain values by name; other values of models not of this project
+            (sparse matrices, whole layers) are left out.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    kept = {key: value for key, value in content.items() if is_plain(value)}
+    with replacing(Path(path)) as temporary:
+        torch.save({"format": FORMAT, **kept}, temporary)
+
+
+def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> dict[str, Any]:
+    """Read a checkpoint. No code in it is run.
+
+    Raises:
+        UsageError: no such file, or not a checkpoint of this project.
+    """
+    try:
+        content = torch.load(path, map_location=device, weights_only=True)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise UsageError(f"{path}: damaged, or not a checkpoint of recbole-missrec") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise UsageError(f"{path}: not a checkpoint of recbole-missrec ({FORMAT})")
+    return content
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a value is made of dense tensors, numbers, text and containers of these."""
+    if isinstance(value, torch.Tensor):
+        return value.layout == torch.strided
+    if isinstance(value, dict):
+        return all(is_plain(part) for pair in value.items() for part in pair)
+    if isinstance(value, list | tuple):
+        return all(is_plain(part) for part in value)
+    return type(value) in (str, int, float, bool, type(None))
+
+
+def random_state() -> dict[str, Any]:
+    """State of all generators that training draws from, as plain values."""
+    kind, keys, *rest = np.random.get_state()
+    return {
+        "python": random.getstate(),
+        "numpy": [kind, torch.from_numpy(np.asarray(keys).astype(np.int64)), *rest],
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all(),
+    }
+
+
+def set_random_state(state: dict[str, Any]) -> None:
+    """Restore what ``random_state`` gave."""
+    random.setstate(state["python"])
+    kind, keys, *rest = state["numpy"]
+    np.random.set_state((kind, keys.cpu().numpy().astype(np.uint32), *rest))
+    torch.set_rng_state(state["torch"].cpu())
+    torch.cuda.set_rng_state_all([generator.cpu() for generator in state["cuda"]])

@@ -1,0 +1,236 @@
+"""Hooks on top of any RecBole trainer: interests, exact ranks, checkpoints that resume."""
+
+import os
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import recbole.trainer.trainer as recbole_trainer
+import torch
+from recbole.data.dataloader import FullSortEvalDataLoader
+from recbole.utils import calculate_valid_score, get_local_time
+from torch import Tensor
+from tqdm import tqdm
+
+from recbole_missrec.errors import Diverged, UsageError
+from recbole_missrec.evaluation.ranking import METRICS, count_ranks, ranking_metrics
+from recbole_missrec.trainer.checkpoint import (
+    load_checkpoint,
+    random_state,
+    save_checkpoint,
+    set_random_state,
+)
+
+# bars vanish when done, so that one line an epoch is what stays; none without a terminal
+recbole_trainer.tqdm = partial(tqdm, leave=False, disable=None)
+
+Base = recbole_trainer.Trainer if TYPE_CHECKING else object
+
+
+class Ranks(NamedTuple):
+    """Where the target of each evaluated row was ranked; internal ids, all long ``[rows]``."""
+
+    users: Tensor
+    targets: Tensor
+    better: Tensor
+    equal: Tensor
+
+
+class HookedTrainer(Base):
+    """Mixin in front of a RecBole trainer class.
+
+    Attributes:
+        data_identity: digests of items and features, kept in checkpoints; set before ``fit``.
+        ranks: of the last evaluation with one target a row, None before.
+        best_epoch: epoch of the best validation, -1 before.
+        epoch_seconds: training time of each epoch, discovery included.
+        resume_file: state to go on from, written before each epoch, removed at the end.
+    """
+
+    def __init__(self, config: Any, model: Any) -> None:
+        super().__init__(config, model)
+        name = f"{config['model']}-{config['dataset']}-{config['seed']}"
+        name += f"-{get_local_time()}-{os.getpid()}.pth"
+        self.saved_model_file = os.path.join(config["checkpoint_dir"], name)
+        self.data_identity: dict[str, Any] = {}
+        self.ranks: Ranks | None = None
+        self.best_epoch = -1
+        self.epoch_seconds: list[float] = []
+        self._resumed: dict[str, Any] | None = None
+
+    @property
+    def resume_file(self) -> Path:
+        """Beside the best checkpoint."""
+        return Path(self.saved_model_file).with_suffix(".resume")
+
+    # --- training ---------------------------------------------------------------------------
+
+    def fit(self, train_data: Any, valid_data: Any = None, **kwargs: Any) -> Any:
+        """RecBole's ``fit``, with one line an epoch instead of several."""
+        if hasattr(self.model, "discover_interests") and self.start_epoch == 0:
+            self.model.discover_interests(0)
+        with tqdm(total=self.epochs, initial=self.start_epoch, disable=None, leave=False) as bar:
+            bar.set_description("epochs")
+            self._epoch_bar = bar
+            result = super().fit(train_data, valid_data, **{**kwargs, "verbose": False})
+        self.resume_file.unlink(missing_ok=True)
+        return result
+
+    def _train_epoch(self, train_data: Any, epoch_idx: int, *args: Any, **kwargs: Any) -> Any:
+        if self._resumed is None:
+            self._save_resume_state(train_data, epoch_idx)
+        else:
+            train_data.generator.set_state(self._resumed["shuffle"].cpu())
+            set_random_state(self._resumed["random"])
+            self._resumed = None
+        start = time.perf_counter()
+        if hasattr(self.model, "discover_interests"):
+            if epoch_idx and epoch_idx % self.config["interest_every"] == 0:
+                self.model.discover_interests(epoch_idx)
+            for key, value in self.model.health.items():
+                self.tensorboard.add_scalar(f"Interests/{key}", value, epoch_idx)
+        loss = super()._train_epoch(train_data, epoch_idx, *args, **kwargs)
+        self.epoch_seconds.append(time.perf_counter() - start)
+        total = sum(loss) if isinstance(loss, tuple) else loss
+        self._epoch_line = f"epoch {epoch_idx:>3}  {self.epoch_seconds[-1]:6.1f} s"
+        self._epoch_line += f"  loss {(total or 0) / len(train_data):.4f}"
+        self._epoch = epoch_idx
+        self._epoch_bar.update()
+        return loss
+
+    def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> tuple[float, dict]:
+        result = self.evaluate(valid_data, load_best_model=False, show_progress=show_progress)
+        score = calculate_valid_score(result, self.valid_metric)
+        sign = 1 if self.valid_metric_bigger else -1
+        if is_best := sign * score >= sign * self.best_valid_score:
+            self.best_epoch = self._epoch
+        shown = "  ".join(f"{key} {value:.4f}" for key, value in result.items())
+        self.logger.info(f"{self._epoch_line}  valid: {shown}{'  best' if is_best else ''}")
+        return score, result
+
+    def _check_nan(self, loss: Tensor) -> None:
+        if torch.isnan(loss):
+            raise Diverged("the training loss is not a number; try a lower --learning_rate")
+
+    # --- checkpoints ------------------------------------------------------------------------
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "model": self.config["model"],
+            "dataset": self.config["dataset"],
+            "config": self.config.resolved,
+            "data": self.data_identity,
+            "state_dict": self.model.state_dict(),
+            "other_parameter": self.model.other_parameter(),
+        }
+
+    def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
+        save_checkpoint(self.saved_model_file, {**self._state(), "epoch": epoch})
+
+    def _save_resume_state(self, train_data: Any, epoch: int) -> None:
+        """Everything that the rest of a run depends on, as it is before an epoch."""
+        save_checkpoint(
+            self.resume_file,
+            {
+                **self._state(),
+                "epoch": epoch,
+                "best_epoch": self.best_epoch,
+                "best_valid_score": float(self.best_valid_score),
+                "best_valid_result": dict(self.best_valid_result or {}),
+                "cur_step": self.cur_step,
+                "epoch_seconds": self.epoch_seconds,
+                "optimizer": self.optimizer.state_dict(),
+                "shuffle": train_data.generator.get_state(),
+                "random": random_state(),
+            },
+        )
+
+    def resume(self, path: str | Path) -> None:
+        """Go on where an interrupted run was; to be called before ``fit``.
+
+        Args:
+            path: the ``.resume`` file of the run.
+
+        Raises:
+            UsageError: not the state of an unfinished run.
+        """
+        state = load_checkpoint(path)
+        if "optimizer" not in state:
+            raise UsageError(f"--resume={path}: this run is finished; see the command `evaluate`")
+        self.saved_model_file = str(Path(path).with_suffix(".pth"))
+        self._load(state)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.start_epoch, self.best_epoch = state["epoch"], state["best_epoch"]
+        self.best_valid_score = state["best_valid_score"]
+        self.best_valid_result = state["best_valid_result"]
+        self.cur_step, self.epoch_seconds = state["cur_step"], state["epoch_seconds"]
+        self._resumed = state
+
+    def _load(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["state_dict"])
+        self.model.load_other_parameter(state.get("other_parameter"))
+
+    # --- evaluation -------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def evaluate(
+        self,
+        eval_data: Any,
+        load_best_model: bool = True,
+        model_file: str | None = None,
+        show_progress: bool = False,
+    ) -> dict[str, float]:
+        """Metrics over all rows, unrounded; at ties the mean over the possible ranks.
+
+        Metrics that are no function of one target's rank, and rows of several targets, are left
+        to RecBole.
+
+        Args:
+            eval_data: an evaluation data loader of RecBole.
+            load_best_model: load the best checkpoint first.
+            model_file: load this checkpoint instead.
+            show_progress: show a bar.
+
+        Returns:
+            Name to value, such as ``recall@10``.
+
+        Raises:
+            Diverged: a score is not a number.
+        """
+        if load_best_model:
+            self._load(load_checkpoint(model_file or self.saved_model_file, self.device))
+        self.model.eval()
+        metrics = [name for name in self.config["metrics"] if name.lower() in METRICS]
+        self.ranks = self._rank(eval_data, show_progress) if metrics else None
+        result: dict[str, float] = {}
+        if self.ranks is None or len(metrics) < len(self.config["metrics"]):
+            result.update(super().evaluate(eval_data, False, show_progress=show_progress))
+        if self.ranks is not None:
+            result.update(
+                ranking_metrics(self.ranks.better, self.ranks.equal, metrics, self.config["topk"])
+            )
+        self.wandblogger.log_eval_metrics(result, head="eval")
+        return result
+
+    def _rank(self, eval_data: Any, show_progress: bool) -> Ranks | None:
+        """Rank each row's target; None if rows have several targets or no ranks are asked for."""
+        if isinstance(eval_data, FullSortEvalDataLoader):
+            score_batch = self._full_sort_batch_eval
+            self.item_tensor = eval_data._dataset.get_item_feature().to(self.device)
+        else:
+            score_batch = self._neg_sample_batch_eval
+        self.tot_item_num = eval_data._dataset.item_num
+        user_field = self.config["USER_ID_FIELD"]
+        batches = []
+        for batch in recbole_trainer.tqdm(eval_data, desc="evaluate", disable=not show_progress):
+            interaction, scores, rows, targets = score_batch(batch)
+            if rows is None or not torch.equal(rows, torch.arange(len(scores))):
+                return None
+            try:
+                better, equal = count_ranks(scores, targets.to(scores.device))
+            except ValueError as error:
+                raise Diverged(str(error)) from error
+            users = interaction[user_field].cpu()[: len(rows)]
+            batches.append((users, targets.cpu(), better.cpu(), equal.cpu()))
+        return Ranks(*(torch.cat(column) for column in zip(*batches, strict=True)))

@@ -1,0 +1,311 @@
+"""MISSRec (Wang et al. 2023, arXiv 2308.11175) from its formulas: one sample, position, head and
+item at a time, without dropout.
+
+Parameters are named as the layers of `torch.nn` name theirs. Items are 0 ... N-1 and item 0 is
+padding. Everything is computed in the parameters' dtype.
+"""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Tensors = dict[str, Tensor]
+Options = dict[str, Any]
+
+CHOICES = {
+    "seq_mm_fusion": ("add", "contextual"),
+    "item_mm_fusion": ("static", "dynamic_shared", "dynamic_instance"),
+    "roles": ("item_queries", "interest_queries"),
+    "orthogonality": ("mean_cosine", "released"),
+    "structure": ("encoder_decoder", "no_decoder", "no_interests"),
+}
+
+
+# Elementary operations
+
+
+def affine(params: Tensors, name: str, x: Tensor) -> Tensor:
+    """x W^T + b, with x [..., in]."""
+    return x @ params[f"{name}.weight"].T + params[f"{name}.bias"]
+
+
+def layer_norm(params: Tensors, name: str, x: Tensor, eps: float) -> Tensor:
+    """(x - mean) / sqrt(variance + eps) * weight + bias over the last axis."""
+    centred = x - x.mean(dim=-1, keepdim=True)
+    variance = (centred * centred).mean(dim=-1, keepdim=True)
+    return centred / (variance + eps).sqrt() * params[f"{name}.weight"] + params[f"{name}.bias"]
+
+
+def gelu(x: Tensor) -> Tensor:
+    """x times the standard normal distribution function of x."""
+    return x * 0.5 * (1 + torch.erf(x / math.sqrt(2)))
+
+
+def softmax(x: Tensor) -> Tensor:
+    """Softmax of a vector."""
+    powers = (x - x.max().detach()).exp()
+    return powers / powers.sum()
+
+
+def normalize(x: Tensor) -> Tensor:
+    """x / max(|x|, 1e-12) of a vector."""
+    return x / x.norm().clamp_min(1e-12)
+
+
+# Transformer
+
+
+def attention(params: Tensors, name: str, queries: Tensor, keys: Tensor, heads: int) -> Tensor:
+    """Multi-head attention of queries [q, dim] over keys [n, dim], which are the values too."""
+    weights = params[f"{name}.in_proj_weight"].chunk(3)
+    biases = params[f"{name}.in_proj_bias"].chunk(3)
+    q, k, v = (
+        x @ w.T + b for x, w, b in zip((queries, keys, keys), weights, biases, strict=True)
+    )  # [q or n, dim]
+    size = queries.shape[1] // heads
+    rows = []
+    for query in q:
+        contexts = []
+        for head in range(heads):
+            part = slice(head * size, (head + 1) * size)
+            logits = torch.stack([query[part] @ key[part] / math.sqrt(size) for key in k])  # [n]
+            contexts.append(softmax(logits) @ v[:, part])  # [size]
+        rows.append(torch.cat(contexts))
+    return affine(params, f"{name}.out_proj", torch.stack(rows))  # [q, dim]
+
+
+def layer_names(params: Tensors, stack: str) -> list[str]:
+    """The names of a stack's layers, first to last, as far as there are parameters."""
+    count = 0
+    while f"{stack}.layers.{count}.norm1.weight" in params:
+        count += 1
+    return [f"{stack}.layers.{index}" for index in range(count)]
+
+
+def feed_forward(params: Tensors, layer: str, x: Tensor) -> Tensor:
+    """linear2(gelu(linear1(x)))."""
+    return affine(params, f"{layer}.linear2", gelu(affine(params, f"{layer}.linear1", x)))
+
+
+def encode(params: Tensors, options: Options, x: Tensor) -> Tensor:
+    """Post-norm encoder stack over the set of tokens x [n, dim], closed by a LayerNorm."""
+    heads, eps = options["n_heads"], options["layer_norm_eps"]
+    for layer in layer_names(params, "encoder"):
+        attended = attention(params, f"{layer}.self_attn", x, x, heads)
+        x = layer_norm(params, f"{layer}.norm1", x + attended, eps)
+        x = layer_norm(params, f"{layer}.norm2", x + feed_forward(params, layer, x), eps)
+    return layer_norm(params, "encoder.norm", x, eps)
+
+
+def decode(params: Tensors, options: Options, x: Tensor, memory: Tensor) -> Tensor:
+    """Post-norm decoder stack: queries x [q, dim], not causal, over memory [n, dim]."""
+    heads, eps = options["n_heads"], options["layer_norm_eps"]
+    for layer in layer_names(params, "decoder"):
+        attended = attention(params, f"{layer}.self_attn", x, x, heads)
+        x = layer_norm(params, f"{layer}.norm1", x + attended, eps)
+        attended = attention(params, f"{layer}.multihead_attn", x, memory, heads)
+        x = layer_norm(params, f"{layer}.norm2", x + attended, eps)
+        x = layer_norm(params, f"{layer}.norm3", x + feed_forward(params, layer, x), eps)
+    return layer_norm(params, "decoder.norm", x, eps)
+
+
+# What a sequence is read from
+
+
+def tokens_of_item(
+    params: Tensors, options: Options, features: Tensors, present: Tensors, item: int
+) -> list[Tensor]:
+    """t_i^m = A_m(f_i^m) [dim] of the modalities m that the item has, in their order."""
+    return [
+        affine(params, f"adapters.{m}", features[m][item].to(params["input_norm.weight"]))
+        for m in options["modalities"]
+        if present[m][item]
+    ]
+
+
+def position_tokens(
+    params: Tensors, options: Options, tokens: list[Tensor], item: int, position: int
+) -> Tensor:
+    """The item's tokens at a position of the sequence, [1 or modalities, dim], after LayerNorm."""
+    base = params["position_embedding.weight"][position]
+    if options["item_ids"]:
+        base = base + params["item_embedding.weight"][item]
+    if options["seq_mm_fusion"] == "add" or not tokens:
+        tokens = [sum(tokens, torch.zeros_like(base))]
+    x = torch.stack([base + token for token in tokens])
+    return layer_norm(params, "input_norm", x, options["layer_norm_eps"])
+
+
+def distinct_interests(
+    options: Options, present: Tensors, interests: Tensors, centroids: Tensor, items: list[int]
+) -> Tensor:
+    """Centroids of the distinct interests of the items, [n, dim], or one zero vector for none."""
+    ids = {int(interests[m][i]) for m in options["modalities"] for i in items if present[m][i]}
+    return centroids[sorted(ids)].detach() if ids else torch.zeros_like(centroids[:1])
+
+
+def read_sequence(
+    params: Tensors, options: Options, positions: list[Tensor], interests: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The sequence embedding u [dim], normalised, and the interest representations xi [n, dim].
+
+    Args:
+        params: Parameters by name.
+        options: Options by name.
+        positions: For each position its tokens, [tokens, dim].
+        interests: Centroids of the distinct interests, [n, dim].
+    """
+    items = torch.cat(positions)  # [tokens of all positions, dim]
+    if options["structure"] == "no_interests":
+        outputs, xi = encode(params, options, items), interests[:0]
+    elif options["structure"] == "no_decoder":
+        both = encode(params, options, torch.cat([items, interests]))
+        outputs, xi = both[: len(items)], both[len(items) :]
+    elif options["roles"] == "item_queries":
+        xi = encode(params, options, interests)
+        outputs = decode(params, options, items, xi)
+    else:
+        xi = decode(params, options, interests, encode(params, options, items))
+        return normalize(xi.mean(dim=0)), xi
+    return normalize(outputs[-len(positions[-1]) :].mean(dim=0)), xi
+
+
+# Scores and losses
+
+
+def score_item(
+    params: Tensors, options: Options, u: Tensor, tokens: list[Tensor], item: int
+) -> Tensor:
+    """Score of a candidate, before the temperature, by dynamic fusion of its modalities.
+
+    Args:
+        params: Parameters by name.
+        options: Options by name.
+        u: Normalised sequence embedding, [dim].
+        tokens: The item's tokens, one for each modality that it has, [dim] each.
+        item: The item's number.
+    """
+    if tokens:
+        cosines = torch.stack([u @ normalize(token) for token in tokens])  # [modalities present]
+        if options["item_mm_fusion"] == "static":
+            content = cosines.mean()
+        else:
+            alpha = params["fusion.alpha"]
+            alpha = alpha[item] if options["item_mm_fusion"] == "dynamic_instance" else alpha
+            content = softmax(alpha * cosines) @ cosines
+    else:
+        content = u.new_tensor(0.0 if options["item_ids"] else -1.0)
+    if not options["item_ids"]:
+        return content
+    by_id = u @ normalize(params["item_embedding.weight"][item])
+    return (by_id + options["id_weight"] * content) / (1 + options["id_weight"])
+
+
+def mean_cosine(xis: list[Tensor]) -> Tensor:
+    """Mean over the sequences with n >= 2 of the mean squared cosine of two distinct interests."""
+    means = []
+    for xi in xis:
+        n = len(xi)
+        pairs = [(a, b) for a in range(n) for b in range(n) if a != b]
+        if pairs:
+            squares = [(normalize(xi[a]) @ normalize(xi[b])) ** 2 for a, b in pairs]
+            means.append(torch.stack(squares).sum() / (n * (n - 1)))
+    return torch.stack(means).mean() if means else xis[0].new_zeros(())
+
+
+def released(xis: list[Tensor]) -> Tensor:
+    """sum_b |(n_b / P) sum_l xi_{b,l}|^2 / dim, with P the largest n_b of the batch."""
+    width = max(len(xi) for xi in xis)
+    pooled = [len(xi) / width * xi.sum(dim=0) for xi in xis]  # [dim] each
+    return torch.stack([p @ p for p in pooled]).sum() / xis[0].shape[1]
+
+
+def forward(
+    params: Tensors,
+    options: Options,
+    features: Tensors,
+    present: Tensors,
+    interests: Tensors,
+    centroids: Tensor,
+    item_seq: Tensor,
+    lengths: Tensor,
+) -> tuple[Tensor, list[Tensor]]:
+    """Logits [batch, N] and, for each sequence, the interest representations xi [n, dim]."""
+    for name, allowed in CHOICES.items():
+        if options[name] not in allowed:
+            raise ValueError(f"{name}={options[name]!r} is not one of {allowed}")
+    num_items = len(present[options["modalities"][0]])
+    tokens: list[list[Tensor]] = [[]]  # none for padding
+    for item in range(1, num_items):
+        tokens.append(tokens_of_item(params, options, features, present, item))
+    centroids = centroids.to(params["input_norm.weight"])
+    logits, xis = [], []
+    for sequence, length in zip(item_seq.tolist(), lengths.tolist(), strict=True):
+        items = sequence[:length]
+        positions = [position_tokens(params, options, tokens[i], i, p) for p, i in enumerate(items)]
+        distinct = distinct_interests(options, present, interests, centroids, items)
+        u, xi = read_sequence(params, options, positions, distinct)
+        row = [score_item(params, options, u, tokens[i], i) for i in range(1, num_items)]
+        logits.append(torch.stack([u.new_tensor(-math.inf), *row]) / options["temperature"])
+        xis.append(xi)
+    return torch.stack(logits), xis
+
+
+def scores(
+    params: Tensors,
+    options: Options,
+    features: Tensors,
+    present: Tensors,
+    interests: Tensors,
+    centroids: Tensor,
+    item_seq: Tensor,
+    lengths: Tensor,
+) -> Tensor:
+    """Scores of all items for each sequence, divided by the temperature.
+
+    Args:
+        params: Parameters by name.
+        options: `modalities`, `n_heads`, `layer_norm_eps`, `temperature`, `gamma`, `id_weight`,
+            `item_ids` and the keys of `CHOICES`.
+        features: By modality, the frozen features, [N, d_m]; absent ones may be anything.
+        present: By modality, whether an item has it, bool [N].
+        interests: By modality, the interest of an item's token, long [N], -1 where absent.
+        centroids: Interest embeddings, [K, dim], constant.
+        item_seq: Items of each sequence, padded on the right, long [batch, length].
+        lengths: Number of items of each sequence, at least 1, long [batch].
+
+    Returns:
+        Logits, [batch, N], -inf for the padding item.
+    """
+    return forward(params, options, features, present, interests, centroids, item_seq, lengths)[0]
+
+
+def loss(
+    params: Tensors,
+    options: Options,
+    features: Tensors,
+    present: Tensors,
+    interests: Tensors,
+    centroids: Tensor,
+    item_seq: Tensor,
+    lengths: Tensor,
+    targets: Tensor,
+) -> Tensor:
+    """Mean cross-entropy of the targets [batch] over items 1 ... N-1, plus gamma * R.
+
+    The other arguments are those of `scores`.
+    """
+    logits, xis = forward(
+        params, options, features, present, interests, centroids, item_seq, lengths
+    )
+    terms = [
+        torch.logsumexp(row[1:], dim=0) - row[target]
+        for row, target in zip(logits, targets.tolist(), strict=True)
+    ]
+    cross_entropy = torch.stack(terms).mean()
+    if options["structure"] == "no_interests":
+        return cross_entropy
+    regulariser = mean_cosine if options["orthogonality"] == "mean_cosine" else released
+    return cross_entropy + options["gamma"] * regulariser(xis)
