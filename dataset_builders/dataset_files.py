@@ -100,7 +100,7 @@ def write_dataset(content: DatasetContent, out: Path) -> str:
         *(f"  {line}" for line in coverage),
     ]
     if kept:
-        lines.append(f"  kept {len(kept):,} files that this build does not make: {kept[0]}, ...")
+        lines.append(f"  kept {len(kept):,} other files in the folder, such as {kept[0]}")
     lines.append(f"next: python run_recbole_missrec.py --dataset={content.name}{data_path}")
     return "\n".join(lines)
 

@@ -41,16 +41,17 @@ def get_model(name: str) -> Any:
 
 def get_dataset_class(config: Any) -> type:
     """Data set class for a model: multi-modal for this project's own, RecBole's for its own."""
-    from recbole_missrec.data.dataset import MultiModalSequentialDataset, with_prefix_cap
+    from recbole_missrec.data.dataset import MultiModalSequentialDataset
+    from recbole_missrec.data.rows import with_shared_rows
 
     if config["model"] in OWN_MODELS:
-        return with_prefix_cap(MultiModalSequentialDataset)
+        return with_shared_rows(MultiModalSequentialDataset)
     datasets = importlib.import_module("recbole.data.dataset")
     by_type = {"SEQUENTIAL": "SequentialDataset", "KNOWLEDGE": "KnowledgeBasedDataset"}
     default = by_type.get(config["MODEL_TYPE"].name, "Dataset")
     dataset_class = getattr(datasets, f"{config['model']}Dataset", getattr(datasets, default))
     sequential = config["MODEL_TYPE"].name == "SEQUENTIAL"
-    return with_prefix_cap(dataset_class) if sequential else dataset_class
+    return with_shared_rows(dataset_class) if sequential else dataset_class
 
 
 def get_trainer(config: Any) -> type:

@@ -34,6 +34,7 @@ def encode(texts: Sequence[str], dim: int = 128) -> np.ndarray:
     rank = min(dim, min(counts.shape) - 1)
     if rank < 1:
         raise UsageError("text features need two items and two words at least")
-    latent = TruncatedSVD(rank, algorithm="arpack", random_state=0).fit_transform(counts)
+    # not ARPACK: where singular values are equal, its result differs from call to call
+    latent = TruncatedSVD(rank, n_iter=10, random_state=0).fit_transform(counts)
     latent[counts.getnnz(axis=1) == 0] = 0
     return normalize(latent).astype(np.float32)

@@ -138,6 +138,9 @@ def _read_rows(path: Path) -> dict[str, list[Row]]:
     table = _read_table(path, columns=3)
     if list(table.columns) != ROW_HEADER:
         raise UsageError(f"{path}: its header must be {' '.join(ROW_HEADER)}")
+    empty = (table == "").any(axis=1)
+    if empty.any():
+        raise UsageError(f"{path}: line {empty.idxmax() + 2} has an empty column")
     rows = defaultdict(list)
     for user, window, target in table.itertuples(index=False):
         rows[user].append((tuple(window.split()), target))

@@ -4,7 +4,6 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from recbole.data.dataset import SequentialDataset
 
@@ -49,39 +48,6 @@ class MultiModalSequentialDataset(SequentialDataset):
                 f"({covered / (self.item_num - 1):.1%}) have features of {file.encoder}"
                 + (f"; {unknown:,} rows of other items ignored" if unknown else "")
             )
-
-
-def with_prefix_cap(dataset_class: type) -> type:
-    """Data set class that honours ``max_train_prefixes``, the same rows for every model.
-
-    Of each user's training rows (a history and its next item) only the last ones are kept;
-    validation, test and the candidates do not change.
-    """
-
-    class PrefixCapped(dataset_class):  # type: ignore[misc]
-        def build(self) -> list[Any]:
-            train, valid, test = super().build()
-            cap = self.config["max_train_prefixes"]
-            if cap is not None:
-                users = train.inter_feat[self.uid_field].numpy()
-                train.inter_feat = train.inter_feat[last_rows(users, cap)]
-            return [train, valid, test]
-
-    PrefixCapped.__name__ = dataset_class.__name__
-    return PrefixCapped
-
-
-def last_rows(groups: np.ndarray, count: int) -> np.ndarray:
-    """Indices of the last ``count`` rows of each group, in their order.
-
-    >>> last_rows(np.array([1, 1, 2, 1, 2]), 2)
-    array([1, 2, 3, 4])
-    """
-    order = np.argsort(groups, kind="stable")[::-1]
-    _, starts, sizes = np.unique(groups[order][::-1], return_index=True, return_counts=True)
-    ends = np.repeat(starts + sizes, sizes)
-    from_end = ends - 1 - np.arange(len(groups))
-    return np.sort(order[::-1][from_end < count])
 
 
 def data_identity(dataset: Any) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def write_features(
     tokens = list(tokens)
     _check(path, tokens, features)
     encoded = _encode(path, tokens)
-    metadata = FORMAT | {"encoder": encoder, "digest": _digest(encoded, features)}
+    metadata = FORMAT | {"encoder": encoder, "digest": feature_digest(encoded, features)}
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         unfinished.touch()
@@ -112,7 +112,7 @@ def read_features(path: str | Path) -> FeatureFile:
     if encoded.dtype != torch.uint8 or encoded.dim() != 1:
         raise UsageError(f"{path}: 'tokens' must be uint8 [bytes], not {_describe(encoded)}")
     _check_matrix(path, features)
-    if metadata["digest"] != _digest(encoded, features):
+    if metadata["digest"] != feature_digest(encoded, features):
         raise UsageError(f"{path}: damaged: its content does not fit its digest; make it again")
     tokens = _decode(path, encoded)
     _check(path, tokens, features)
@@ -149,6 +149,23 @@ def align_features(
     present = torch.zeros(item_num, dtype=torch.bool)
     present[ids[known]] = True
     return matrix, present, len(ids) - len(known)
+
+
+def feature_digest(encoded: Tensor, features: Tensor) -> str:
+    """SHA-256 over dtype, shape, tokens and features, a block of rows at a time.
+
+    Args:
+        encoded: tokens, uint8 ``[bytes]``.
+        features: ``[rows, dim]``.
+
+    Returns:
+        The digest in hexadecimal.
+    """
+    digest = hashlib.sha256(_describe(features).encode())
+    digest.update(encoded.numpy().data)
+    for block in features.split(_BLOCK):
+        digest.update(block.numpy().data)
+    return digest.hexdigest()
 
 
 def _encode(path: Path, tokens: list[str]) -> Tensor:
@@ -191,11 +208,3 @@ def _check_matrix(path: Path, features: Tensor) -> None:
 
 def _describe(tensor: Tensor) -> str:
     return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
-
-
-def _digest(encoded: Tensor, features: Tensor) -> str:
-    digest = hashlib.sha256(_describe(features).encode())
-    digest.update(encoded.numpy().data)
-    for block in features.split(_BLOCK):
-        digest.update(block.numpy().data)
-    return digest.hexdigest()

@@ -9,9 +9,10 @@ from pathlib import Path
 import pandas as pd
 
 from recbole_missrec.errors import UsageError
-from recbole_missrec.evaluation.per_user import read_per_user, replacing
+from recbole_missrec.evaluation.per_user import read_per_user
 from recbole_missrec.evaluation.ranking import METRICS, metric_name
 from recbole_missrec.evaluation.significance import Comparison, compare
+from recbole_missrec.files import replacing
 
 _DESCRIPTION = """\
 Compare model A with model B on the same users and targets.

@@ -1,8 +1,6 @@
 """Per-user results in a Parquet file: where each user's target was ranked, in one run."""
 
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +10,7 @@ from torch import Tensor
 
 from recbole_missrec.errors import UsageError, nearest
 from recbole_missrec.evaluation.ranking import expected_rank
+from recbole_missrec.files import replacing
 
 _SCHEMA = pa.schema(
     [
@@ -23,31 +22,6 @@ _SCHEMA = pa.schema(
     ]
 )
 _METADATA = ("model", "dataset", "seed")
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Write a file whole or not at all.
-
-    Args:
-        path: the file to write; its folder is made if need be.
-
-    Yields:
-        A temporary name in the same folder, renamed to ``path`` when the block ends well.
-
-    Raises:
-        UsageError: the file cannot be written there.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        os.replace(temporary, path)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be written: {error.strerror or error}") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
 
 
 def write_per_user(

@@ -40,11 +40,13 @@ def count_ranks(scores: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     if excluded:
         raise ValueError(f"{excluded} of {len(scores)} targets are scored -inf (excluded)")
 
+    better, equal = torch.empty_like(targets), torch.empty_like(targets)  # [batch]
     rows = max(1, _BLOCK // scores.shape[1])
-    pairs = list(zip(scores.split(rows), target_scores.split(rows), strict=True))
-    better = torch.cat([(score > target).sum(dim=1) for score, target in pairs])  # [batch]
-    level = torch.cat([(score == target).sum(dim=1) for score, target in pairs])  # [batch]
-    return better, level - 1  # the target is level with itself
+    for start in range(0, len(scores), rows):
+        block = slice(start, start + rows)
+        better[block] = (scores[block] > target_scores[block]).sum(dim=1)
+        equal[block] = (scores[block] == target_scores[block]).sum(dim=1) - 1  # but for itself
+    return better, equal
 
 
 def expected_rank(better: Tensor, equal: Tensor) -> Tensor:

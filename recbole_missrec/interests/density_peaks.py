@@ -39,12 +39,12 @@ def density_peaks(
     n = len(points)
     if num_clusters > n:
         raise ValueError(f"{num_clusters} clusters of {n} points")
-    x = points.detach().double() / points.shape[1] ** 0.5  # [n, dim]
+    x = points.detach().double()  # [n, dim]
     k = max(1, min(neighbours - include_self, n - 1))
     index, squared = _nearest_neighbours(x, k)  # [n, k]
-    mean_squared = squared.sum(1) / (k + include_self)  # [n]
+    mean_squared = squared.sum(1) / ((k + include_self) * x.shape[1])  # [n], scaled by 1 / dim
     density_rank = torch.argsort(torch.argsort(mean_squared, stable=True))  # [n], 0 is the densest
-    delta = _distance_to_denser(x, index, squared, density_rank)  # [n]
+    delta = _distance_to_denser(x, index, squared, density_rank) / x.shape[1] ** 0.5  # [n]
     score = torch.exp(-mean_squared) * delta
     centres = torch.sort(score, descending=True, stable=True).indices[:num_clusters]
     assignment = _nearest_centre(x, centres)

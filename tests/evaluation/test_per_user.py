@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from recbole_missrec.errors import UsageError
-from recbole_missrec.evaluation.per_user import read_per_user, replacing, write_per_user
+from recbole_missrec.evaluation.per_user import read_per_user, write_per_user
+from recbole_missrec.files import replacing
 
 COLUMNS: dict[str, list] = {
     "user": ["u1", "u2"],

@@ -1,0 +1,52 @@
+"""The command line of the builders: help that names the sources, one message for bad input."""
+
+from pathlib import Path
+
+import pytest
+
+from dataset_builders.__main__ import main
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], "SOURCE '': no such source; choose from 'ml-100k', 'released', 'sample'"),
+        (["relesed", "x"], "SOURCE 'relesed': no such source; did you mean 'released'?"),
+        (["--size=3"], "the following arguments are required: SOURCE"),
+        (["sample", "--usrs=700"], "--usrs: not an option of sample; did you mean '--users'?"),
+        (["sample", "--users", "many"], "argument --users: invalid int value: 'many'"),
+        (["sample", "--users", "5"], "--users 5: must be 600 to 50000; nearest is 600"),
+        (["sample", "--items", "9"], "--items 9: must be 60 to 2000; nearest is 60"),
+        (["sample", "--seed", "-1"], "--seed -1: must be 0 to 4294967295; nearest is 0"),
+        (["released", "missing", "--name", "x"], "DIR missing: no such folder"),
+        (["released", "missing"], "the following arguments are required: --name"),
+    ],
+)
+def test_bad_input_is_one_message_and_status_2(
+    words: list[str],
+    expected: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 2
+    output = capsys.readouterr()
+    assert (output.out, output.err) == ("", expected + "\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--help"], "ml-100k   MovieLens-100K as bundled with RecBole"),
+        (["released", "--help"], "PREFIX.feat1CLS, .feat3CLS"),
+        (["ml-100k", "--help"], "text features of title, year and genres"),
+        (["sample", "--help"], "The SYNTHETIC shop pantry-sample"),
+    ],
+)
+def test_help(words: list[str], expected: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(words)
+    assert stop.value.code == 0
+    assert expected in capsys.readouterr().out

@@ -1,0 +1,129 @@
+"""Writing a data set: exact files, whole or not at all."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dataset_builders.dataset_files import DatasetContent, ItemFeatures, write_dataset
+from recbole_missrec.data.features import read_features
+from recbole_missrec.errors import UsageError
+
+CONTENT = DatasetContent(
+    name="shop",
+    interactions=pd.DataFrame(
+        {"user_id": ["u", "u", "w"], "item_id": ["Tea", "Jam", "Tea"], "timestamp": [0, 1, 7]}
+    ),
+    features={
+        "text": ItemFeatures(["Jam", "Tea"], np.array([[1, 0], [0, 2]], np.float32), "words"),
+        "image": ItemFeatures(["Jam", "Tea"], np.array([[0, 0], [3, 4]], np.float32), "pixels"),
+    },
+    texts={"Jam": "sweet\n jam", "Tea": "green\ttea"},
+    files={"images/Tea.png": b"picture"},
+    label="HAND-MADE",
+)
+
+
+def content_of(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def test_files_and_summary(tmp_path: Path) -> None:
+    summary = write_dataset(CONTENT, tmp_path / "sets")
+    folder = tmp_path / "sets" / "shop"
+    assert (folder / "shop.inter").read_text() == (
+        "user_id:token\titem_id:token\ttimestamp:float\nu\tTea\t0\nu\tJam\t1\nw\tTea\t7\n"
+    )
+    assert (
+        folder / "shop.text.tsv"
+    ).read_text() == "item_id\ttext\nJam\tsweet jam\nTea\tgreen tea\n"
+    assert (folder / "images" / "Tea.png").read_bytes() == b"picture"
+    text, image = (read_features(folder / f"shop.{m}.safetensors") for m in ("text", "image"))
+    assert (text.tokens, text.matrix.tolist(), text.encoder) == (
+        ["Jam", "Tea"],
+        [[1, 0], [0, 2]],
+        "words",
+    )
+    assert (image.tokens, image.matrix.tolist()) == (["Tea"], [[3, 4]])  # a zero row is absent
+    assert sorted(content_of(tmp_path / "sets")) == [
+        "shop/images/Tea.png",
+        "shop/shop.image.safetensors",
+        "shop/shop.inter",
+        "shop/shop.text.safetensors",
+        "shop/shop.text.tsv",
+    ]
+    assert summary.splitlines() == [
+        f"{folder} (HAND-MADE)",
+        "  2 users, 2 items, 3 interactions",
+        "  text: 2 of 2 items (100.0%), dim 2, words",
+        "  image: 1 of 2 items (50.0%), dim 2, pixels; 1 all-zero rows left out",
+        f"next: python run_recbole_missrec.py --dataset=shop --data_path={tmp_path / 'sets'}",
+    ]
+
+
+def test_default_folder_needs_no_data_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    summary = write_dataset(CONTENT, Path("dataset"))
+    assert summary.endswith("next: python run_recbole_missrec.py --dataset=shop")
+
+
+def test_an_older_data_set_is_replaced_file_by_file(tmp_path: Path) -> None:
+    write_dataset(CONTENT, tmp_path)
+    (tmp_path / "shop" / "notes.txt").write_text("mine")
+    before = content_of(tmp_path / "shop")
+    newer = replace(CONTENT, interactions=CONTENT.interactions[:2], features={}, texts={})
+    summary = write_dataset(newer, tmp_path)
+    after = content_of(tmp_path / "shop")
+    assert after.keys() == before.keys()
+    assert {name for name in after if after[name] != before[name]} == {"shop.inter"}
+    assert "  kept 4 other files in the folder, such as notes.txt" in summary.splitlines()
+
+
+def test_a_data_set_that_cannot_be_written_leaves_the_older_one(tmp_path: Path) -> None:
+    write_dataset(CONTENT, tmp_path)
+    before = content_of(tmp_path)
+    twice = ItemFeatures(["Jam", "Jam"], np.ones((2, 2), np.float32), "words")
+    broken = replace(CONTENT, interactions=CONTENT.interactions[:1], features={"text": twice})
+    with pytest.raises(UsageError, match="two rows for the item 'Jam'"):
+        write_dataset(broken, tmp_path)
+    assert content_of(tmp_path) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["shop"]
+
+
+def interactions(user: str, item: str) -> pd.DataFrame:
+    return pd.DataFrame({"user_id": ["u", user], "item_id": ["Tea", item], "timestamp": [0, 1]})
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"name": "my/shop"}, "--name 'my/shop': not a folder's name; try 'my-shop'"),
+        ({"name": ".."}, "--name '..': not a folder's name; try 'my-shop'"),
+        ({"interactions": interactions("NA", "Tea")}, "user_id 'NA': RecBole cannot read"),
+        ({"interactions": interactions("", "Tea")}, "user_id '': RecBole cannot read"),
+        ({"interactions": interactions("u", 'say "tea"')}, "item_id 'say \"tea\"': RecBole cannot"),
+        ({"interactions": interactions("u", "T\tea")}, "item_id 'T\\tea': RecBole cannot"),
+        ({"interactions": interactions("u", "Tea")[:0]}, "shop: no interactions"),
+        (
+            {"features": {"text": ItemFeatures(["Tea"], np.zeros((1, 2), np.float32), "words")}},
+            "shop: no item has text features",
+        ),
+    ],
+)
+def test_what_cannot_be_written(tmp_path: Path, changes: dict, expected: str) -> None:
+    with pytest.raises(UsageError) as error:
+        write_dataset(replace(CONTENT, **changes), tmp_path)
+    assert str(error.value).startswith(expected)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_in_the_place_of_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "shop").write_text("a file")
+    with pytest.raises(UsageError, match="shop is not a folder"):
+        write_dataset(CONTENT, tmp_path)
+    with pytest.raises(UsageError, match="cannot make a folder there: Not a directory"):
+        write_dataset(CONTENT, tmp_path / "shop")
+    assert (tmp_path / "shop").read_text() == "a file"

@@ -1,0 +1,121 @@
+"""The model equals the slow reference written from the formulas: loss, scores and gradients."""
+
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from recbole.data.interaction import Interaction
+
+from recbole_missrec.data.dataset import MultiModalSequentialDataset
+from recbole_missrec.model.missrec import MISSRec
+from tests.reference import missrec as reference
+from tests.shops import tiny_config, write_tiny_shop
+
+VARIANTS = [
+    {"roles": roles, "seq_mm_fusion": sequence, "item_mm_fusion": item, "item_ids": ids}
+    for roles, sequence, item, ids in product(
+        ("item_queries", "interest_queries"),
+        ("add", "contextual"),
+        ("static", "dynamic_shared", "dynamic_instance"),
+        (True, False),
+    )
+]
+VARIANTS += [
+    {"structure": structure, "seq_mm_fusion": sequence, "item_ids": ids}
+    for structure, sequence, ids in product(
+        ("no_decoder", "no_interests"), ("add", "contextual"), (True, False)
+    )
+]
+VARIANTS += [
+    {"n_encoder_layers": 2, "n_decoder_layers": 2, "orthogonality": "released"},
+    {"n_encoder_layers": 2, "n_decoder_layers": 2, "roles": "interest_queries"},
+    {"orthogonality": "released", "structure": "no_decoder", "seq_mm_fusion": "contextual"},
+    {"orthogonality": "released", "roles": "interest_queries"},
+    {"modalities": ["image"], "item_ids": False},
+    {"modalities": ["image", "text"], "seq_mm_fusion": "contextual", "interest_method": "kmeans"},
+]
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_shop(tmp_path_factory.mktemp("shop"))
+
+
+def build(shop: Path, **options: Any) -> tuple[MISSRec, Any]:
+    """A model with random weights, biases and alpha, and its data set."""
+    config = tiny_config(shop, dropout=0.0, gamma=0.7, MAX_ITEM_LIST_LENGTH=6, **options)
+    dataset = MultiModalSequentialDataset(config)
+    torch.manual_seed(3)
+    model = MISSRec(config, dataset)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name != "item_embedding.weight":
+                parameter.add_(torch.randn_like(parameter) * 0.3)
+    return model, dataset
+
+
+def random_batch(items: int, generator: torch.Generator) -> tuple[torch.Tensor, ...]:
+    lengths = torch.tensor([1, 6, 2, 1, 5, 3])
+    sequences = torch.randint(1, items, (6, 6), generator=generator)
+    sequences[torch.arange(6) >= lengths[:, None]] = 0
+    targets = torch.randint(1, items, (6,), generator=generator)
+    return sequences, lengths, targets
+
+
+def oracle_arguments(model: MISSRec, dataset: Any) -> tuple[Any, ...]:
+    """Parameters, options, features, presence, interests and centroids, as the oracle wants them."""
+    none = len(model.centroids) - 1
+    parameters = {
+        name: parameter.detach().clone().requires_grad_()
+        for name, parameter in model.named_parameters()
+    }
+    columns = dict(zip(model.modalities, model.interest_ids.T, strict=True))
+    return (
+        parameters,
+        model.options,
+        {m: dataset.features[m] for m in model.modalities},
+        {m: dataset.present[m] for m in model.modalities},
+        {m: column.masked_fill(column == none, -1) for m, column in columns.items()},
+        model.centroids[:none],
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
+@pytest.mark.parametrize("options", VARIANTS, ids=lambda o: "-".join(map(str, o.values())))
+def test_loss_scores_and_gradients_equal_the_reference(
+    shop: Path, options: dict[str, Any], dtype: torch.dtype
+) -> None:
+    model, dataset = build(shop, **options)
+    model = model.to(dtype)
+    model.discover_interests(0)
+    nothing = dataset.field2token_id["item_id"]["i2"]
+    sequences, lengths, targets = random_batch(model.n_items, torch.Generator().manual_seed(1))
+    sequences[0, 0] = nothing  # a history without any modality
+    sequences[2, 1] = nothing  # one that ends with such an item
+    batch = Interaction(
+        {"item_id_list": sequences, "item_length": lengths, "item_id": targets}
+    )
+    arguments = oracle_arguments(model, dataset)
+    tolerance = 1e-9 if dtype == torch.float64 else 1e-5
+
+    loss = model.calculate_loss(batch)
+    loss.backward()
+    expected = reference.loss(*arguments, sequences, lengths, targets)
+    expected.backward()
+    torch.testing.assert_close(loss, expected, rtol=tolerance, atol=tolerance)
+    for name, parameter in model.named_parameters():
+        found, wanted = (
+            torch.zeros_like(parameter) if gradient is None else gradient
+            for gradient in (parameter.grad, arguments[0][name].grad)
+        )
+        torch.testing.assert_close(
+            found, wanted, rtol=tolerance, atol=tolerance, msg=lambda m, n=name: f"{n}: {m}"
+        )
+
+    model.eval()
+    with torch.no_grad():
+        scores = model.full_sort_predict(batch)
+        expected_scores = reference.scores(*arguments, sequences, lengths)
+    torch.testing.assert_close(scores, expected_scores, rtol=tolerance, atol=tolerance * 10)
