@@ -87,22 +87,26 @@ def write_dataset(content: DatasetContent, out: Path) -> str:
     except OSError as error:
         raise UsageError(f"--out {out}: cannot make a folder there: {error.strerror}") from error
     try:
-        coverage = _write_files(content, unfinished)
+        _write_files(content, unfinished)
+        coverage = _write_features(content, unfinished)
         kept = _move(unfinished, target)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     inter = content.interactions
     data_path = "" if out == Path("dataset") else f" --data_path={shlex.quote(str(out))}"
-    lines = [
-        str(target) + (f" ({content.label})" if content.label else ""),
-        f"  {inter.user_id.nunique():,} users, {inter.item_id.nunique():,} items, "
-        f"{len(inter):,} interactions",
-        *(f"  {line}" for line in coverage),
-    ]
-    if kept:
-        lines.append(f"  kept {len(kept):,} other files in the folder, such as {kept[0]}")
-    lines.append(f"next: python run_recbole_missrec.py --dataset={content.name}{data_path}")
-    return "\n".join(lines)
+    return "\n".join(
+        [
+            str(target) + (f" ({content.label})" if content.label else ""),
+            f"  {inter.user_id.nunique():,} users, {inter.item_id.nunique():,} items, "
+            f"{len(inter):,} interactions",
+            *coverage,
+            *(
+                f"  kept {len(kept):,} other files in the folder, such as {name}"
+                for name in kept[:1]
+            ),
+            f"next: python run_recbole_missrec.py --dataset={content.name}{data_path}",
+        ]
+    )
 
 
 def _check_tokens(column: str, tokens: np.ndarray) -> None:
@@ -113,7 +117,7 @@ def _check_tokens(column: str, tokens: np.ndarray) -> None:
         raise UsageError(f"{column} {tokens[lost.argmax()]!r}: RecBole cannot read this token back")
 
 
-def _write_files(content: DatasetContent, folder: Path) -> list[str]:
+def _write_files(content: DatasetContent, folder: Path) -> None:
     columns = content.interactions[["user_id", "item_id", "timestamp"]]
     columns.to_csv(
         folder / f"{content.name}.inter",
@@ -129,7 +133,11 @@ def _write_files(content: DatasetContent, folder: Path) -> list[str]:
     for name, data in content.files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
-    coverage = []
+
+
+def _write_features(content: DatasetContent, folder: Path) -> list[str]:
+    """Write the feature files; a line for each on the items that it covers."""
+    lines = []
     items = pd.Index(content.interactions.item_id.unique())
     for modality, features in content.features.items():
         present = features.matrix.any(axis=1)
@@ -139,12 +147,12 @@ def _write_files(content: DatasetContent, folder: Path) -> list[str]:
         path = folder / f"{content.name}.{modality}.safetensors"
         write_features(path, tokens, features.matrix[present], features.encoder)
         covered, absent = items.isin(tokens).sum(), len(present) - len(tokens)
-        coverage.append(
-            f"{modality}: {covered:,} of {len(items):,} items ({covered / len(items):.1%}), "
+        lines.append(
+            f"  {modality}: {covered:,} of {len(items):,} items ({covered / len(items):.1%}), "
             f"dim {features.matrix.shape[1]}, {features.encoder}"
             + (f"; {absent:,} all-zero rows left out" if absent else "")
         )
-    return coverage
+    return lines
 
 
 def _move(built: Path, target: Path) -> list[str]:

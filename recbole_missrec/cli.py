@@ -1,6 +1,7 @@
 """The command line: ``run_recbole_missrec.py`` and the console script ``recbole-missrec``."""
 
 import sys
+import warnings
 from collections.abc import Sequence
 
 from recbole_missrec.errors import Diverged, UsageError, nearest
@@ -49,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not words or words[0] in ("-h", "--help") or "--help" in words:
         print(HELP)
         return 0 if words else 2
+    warnings.filterwarnings("ignore", category=FutureWarning, module="recbole")
     try:
         _run(words)
     except UsageError as error:
@@ -58,8 +60,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"recbole-missrec: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("recbole-missrec: interrupted; go on with --resume=FILE, the newest "
-              "*.resume in the folder of checkpoints", file=sys.stderr)
+        print(
+            "recbole-missrec: interrupted; go on with --resume=FILE, the newest "
+            "*.resume in the folder of checkpoints",
+            file=sys.stderr,
+        )
         return 130
     return 0
 

@@ -1,4 +1,4 @@
-"""RecBole's Config with this project's props, and every key and value checked once, at the start."""
+"""RecBole's Config with this project's props; every key and value is checked once, here."""
 
 import copy
 import os
@@ -92,9 +92,9 @@ class Config(RecBoleConfig):
         check_keys(external, internal, self.model)
         final = super()._get_final_config_dict()
         sampled = external.get("train_neg_sample_args") is not None
-        if internal["MODEL_TYPE"] == ModelType.SEQUENTIAL and not sampled:
-            if final.get("loss_type", "CE") == "CE":  # cross-entropy needs no sampled negatives
-                final["train_neg_sample_args"] = None
+        sequential = internal["MODEL_TYPE"] == ModelType.SEQUENTIAL
+        if sequential and not sampled and final.get("loss_type", "CE") == "CE":
+            final["train_neg_sample_args"] = None  # cross-entropy is over all items
         check_values(final, internal)
         self.resolved = {
             key: copy.deepcopy(value) for key, value in final.items() if key != "MODEL_TYPE"
@@ -114,4 +114,3 @@ class Config(RecBoleConfig):
     def is_own_model(self) -> bool:
         """Whether the model is one of this project's, which read item features."""
         return self.model in OWN_MODELS
-

@@ -141,7 +141,9 @@ def _check_type(key: str, value: Any, default: Any) -> None:
 
 def _check_choice(key: str, value: Any, choices: Iterable[str]) -> None:
     allowed = {choice.lower() for choice in choices}
-    if str(value).lower() not in allowed or (key not in ("learner", "state") and value not in choices):
+    if str(value).lower() not in allowed or (
+        key not in ("learner", "state") and value not in choices
+    ):
         raise UsageError(f"--{key}={value}: not a value of it; {nearest(str(value), choices)}")
 
 
@@ -168,7 +170,7 @@ def _check_together(values: Mapping[str, Any]) -> None:
     for key in ("save_dataset", "save_dataloaders"):
         if values.get(key):
             raise UsageError(
-                f"--{key}=True: RecBole's caches do not notice changed feature files; leave it False"
+                f"--{key}=True: RecBole's cache does not notice changed features; leave it False"
             )
     modalities = values.get("modalities")
     if "modalities" in values and not (
@@ -182,9 +184,9 @@ def _check_together(values: Mapping[str, Any]) -> None:
         raise UsageError(
             f"--n_heads={values['n_heads']}: must divide hidden_size {values['hidden_size']}"
         )
-    if values.get("structure", "encoder_decoder") != "encoder_decoder":
-        if values["roles"] != "item_queries":
-            raise UsageError(
-                f"--roles={values['roles']}: only with --structure=encoder_decoder, "
-                f"not {values['structure']}"
-            )
+    one_stack = values.get("structure", "encoder_decoder") != "encoder_decoder"
+    if one_stack and values["roles"] != "item_queries":
+        raise UsageError(
+            f"--roles={values['roles']}: only with --structure=encoder_decoder, "
+            f"not {values['structure']}"
+        )

@@ -36,8 +36,9 @@ def _absent(name: str, folder: Path, build: str | None) -> str:
 
 
 def _no_features(name: str, modality: str, path: Path) -> str:
-    found = [file.name[len(name) + 1 : -len(".safetensors")] for file in sorted(
-        path.parent.glob(f"{name}.*.safetensors")
-    )]
+    found = [
+        file.name[len(name) + 1 : -len(".safetensors")]
+        for file in sorted(path.parent.glob(f"{name}.*.safetensors"))
+    ]
     there = nearest(modality, found) if found else "there are no features at all"
     return f"--modalities: {path} is missing; {there}"

@@ -6,7 +6,6 @@ may be encoded in groups: ``*_terms`` gives one number a sequence, ``*_reduce`` 
 
 from collections.abc import Callable
 
-
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -67,5 +66,3 @@ ORTHOGONALITY: dict[str, tuple[Terms, Terms]] = {
     "mean_cosine": (mean_cosine_terms, mean_cosine_reduce),
     "released": (released_terms, released_reduce),
 }
-
-

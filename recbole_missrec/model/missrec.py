@@ -79,6 +79,7 @@ class MISSRec(SequentialRecommender):
         self.register_buffer("interest_ids", torch.full((self.n_items, len(present)), clusters))
         self.register_buffer("centroids", torch.zeros(clusters + 1, dim))  # the last: no interest
         self.health: dict[str, float] = {}  # of the last discovery, see Health
+        self.other_parameter_name = ["health"]  # RecBole keeps it in checkpoints
         self._table: ItemTable | None = None
 
     def _initialise(self, std: float) -> None:

@@ -65,7 +65,7 @@ def random_batch(items: int, generator: torch.Generator) -> tuple[torch.Tensor, 
 
 
 def oracle_arguments(model: MISSRec, dataset: Any) -> tuple[Any, ...]:
-    """Parameters, options, features, presence, interests and centroids, as the oracle wants them."""
+    """Parameters, options, features, presence, interests, centroids, as the oracle wants them."""
     none = len(model.centroids) - 1
     parameters = {
         name: parameter.detach().clone().requires_grad_()
@@ -94,9 +94,7 @@ def test_loss_scores_and_gradients_equal_the_reference(
     sequences, lengths, targets = random_batch(model.n_items, torch.Generator().manual_seed(1))
     sequences[0, 0] = nothing  # a history without any modality
     sequences[2, 1] = nothing  # one that ends with such an item
-    batch = Interaction(
-        {"item_id_list": sequences, "item_length": lengths, "item_id": targets}
-    )
+    batch = Interaction({"item_id_list": sequences, "item_length": lengths, "item_id": targets})
     arguments = oracle_arguments(model, dataset)
     tolerance = 1e-9 if dtype == torch.float64 else 1e-5
 
