@@ -88,12 +88,10 @@ def _run(words: list[str]) -> None:
     if "resume" in options:
         train(stored_config(load_checkpoint(options["resume"]), options))
         return
-    if "dataset" not in options:
-        raise UsageError("--dataset=NAME is missing; `python -m dataset_builders sample` makes one")
     train(
         Config(
-            options.pop("model", "MISSRec"),
-            options.pop("dataset"),
+            options.pop("model", None),
+            options.pop("dataset", None),
             options.pop("config_files", "").split(),
             command_line=options,
         )

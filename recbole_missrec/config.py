@@ -25,8 +25,8 @@ class Config(RecBoleConfig):
     ``command_line``. Unlike RecBole, ``sys.argv`` is not read and strings are never evaluated.
 
     Args:
-        model: name of a model, of this project or of RecBole.
-        dataset: name of a data set, a folder under ``data_path``.
+        model: name of a model, of this project or of RecBole; else that in the files, or MISSRec.
+        dataset: name of a data set, a folder under ``data_path``; else that in the files.
         config_files: YAML files of the user, later ones win.
         config_dict: options by name.
         command_line: options by name, values as text.
@@ -37,8 +37,8 @@ class Config(RecBoleConfig):
 
     def __init__(
         self,
-        model: str,
-        dataset: str,
+        model: str | None,
+        dataset: str | None,
         config_files: Sequence[str] = (),
         config_dict: Mapping[str, Any] | None = None,
         command_line: Mapping[str, str] | None = None,
@@ -46,7 +46,10 @@ class Config(RecBoleConfig):
         self._command_line = {
             key: parse_value(value) for key, value in (command_line or {}).items()
         }
-        super().__init__(model, dataset, list(config_files), dict(config_dict or {}))
+        try:
+            super().__init__(model, dataset, list(config_files), dict(config_dict or {}))
+        except (ValueError, TypeError, NotImplementedError, RuntimeError) as error:
+            raise UsageError(f"RecBole refuses the options: {error}") from error
 
     def _build_yaml_loader(self) -> type[yaml.SafeLoader]:
         return OptionLoader
@@ -64,7 +67,7 @@ class Config(RecBoleConfig):
                 content = yaml.load(Path(file).read_text(encoding="utf-8"), Loader=OptionLoader)
             except OSError as error:
                 raise UsageError(f"--config_files: cannot read {file}: {error.strerror}") from error
-            except (yaml.YAMLError, UnicodeDecodeError) as error:
+            except (yaml.YAMLError, ValueError) as error:
                 reason = " ".join(str(error).split())
                 raise UsageError(f"--config_files: {file} is not YAML: {reason}") from error
             if not isinstance(content, dict | None):
@@ -72,8 +75,17 @@ class Config(RecBoleConfig):
             merged.update(content or {})
         return merged
 
-    def _get_model_and_dataset(self, model: str, dataset: str) -> tuple[str, type, str]:
-        return model, get_model(model), dataset
+    def _get_model_and_dataset(
+        self, model: str | None, dataset: str | None
+    ) -> tuple[str, type, str]:
+        given = self.external_config_dict
+        model = str(given.get("model", "MISSRec") if model is None else model)
+        dataset = given.get("dataset") if dataset is None else dataset
+        if not dataset:
+            raise UsageError(
+                "--dataset=NAME is missing; `python -m dataset_builders sample` makes one"
+            )
+        return model, get_model(model), str(dataset)
 
     def _load_internal_config_dict(self, model: str, model_class: type, dataset: str) -> None:
         super()._load_internal_config_dict(model, model_class, dataset)
@@ -93,20 +105,19 @@ class Config(RecBoleConfig):
         final = super()._get_final_config_dict()
         sampled = external.get("train_neg_sample_args") is not None
         sequential = internal["MODEL_TYPE"] == ModelType.SEQUENTIAL
-        if sequential and not sampled and final.get("loss_type", "CE") == "CE":
+        if sequential and not sampled and final.get("loss_type") == "CE":
             final["train_neg_sample_args"] = None  # cross-entropy is over all items
         check_values(final, internal)
+        final["eval_args"] = internal["eval_args"] | (final["eval_args"] or {})
+        elsewhere = ("MODEL_TYPE", "model", "dataset")
         self.resolved = {
-            key: copy.deepcopy(value) for key, value in final.items() if key != "MODEL_TYPE"
+            key: copy.deepcopy(value) for key, value in final.items() if key not in elsewhere
         }
         return final
 
     def _set_default_parameters(self) -> None:
         data_path = self.final_config_dict["data_path"]
-        try:
-            super()._set_default_parameters()
-        except (ValueError, TypeError, NotImplementedError, RuntimeError) as error:
-            raise UsageError(str(error)) from error
+        super()._set_default_parameters()
         # RecBole sends ml-100k to the copy inside its package, which has no features
         self.final_config_dict["data_path"] = os.path.join(data_path, self.dataset)
 

@@ -19,7 +19,7 @@ from recbole_missrec.data.dataset import data_identity
 from recbole_missrec.data.locate import check_files
 from recbole_missrec.errors import UsageError
 from recbole_missrec.evaluation.per_user import write_per_user
-from recbole_missrec.files import replacing
+from recbole_missrec.files import check_writable, replacing
 from recbole_missrec.registry import get_dataset_class, get_model, get_trainer
 from recbole_missrec.trainer.checkpoint import load_checkpoint
 from recbole_missrec.trainer.freezing import count_parameters, freeze
@@ -61,16 +61,22 @@ def evaluate(checkpoint: str, command_line: dict[str, str]) -> dict[str, Any]:
         UsageError: not a checkpoint, or the data is not what it was trained on.
     """
     stored = load_checkpoint(checkpoint)
+    stored["config"] |= {"result_file": None, "per_user": None, "resume": None}  # the training's
     trainer, (_, valid_data, test_data) = prepare(stored_config(stored, command_line))
-    if stored["data"] != trainer.data_identity:
-        raise UsageError(f"{checkpoint}: trained on other items or features than these")
     trainer.saved_model_file = checkpoint
     trainer.best_epoch = stored["epoch"]
     return report(trainer, valid_data, test_data)
 
 
 def stored_config(checkpoint: dict[str, Any], command_line: dict[str, str]) -> Config:
-    """Configuration of a checkpoint, with options of a command line on top."""
+    """Configuration of a checkpoint, with options of a command line on top.
+
+    Raises:
+        UsageError: an option that a checkpoint decides, or as ``Config``.
+    """
+    for key in ("model", "dataset", "config_files"):
+        if key in command_line:
+            raise UsageError(f"--{key}={command_line[key]}: a checkpoint has its own; leave it out")
     return Config(
         checkpoint["model"],
         checkpoint["dataset"],
@@ -84,17 +90,29 @@ def prepare(config: Config) -> tuple[Any, tuple[Any, Any, Any]]:
 
     Returns:
         The trainer, which holds the model, and the loaders for training, validation and test.
+
+    Raises:
+        UsageError: files are missing or damaged, outputs cannot be written, or RecBole refuses.
     """
     check_files(config)
+    for output in (config["checkpoint_dir"] + "/*.pth", config["result_file"], config["per_user"]):
+        if output:
+            check_writable(Path(output))
     init_seed(config["seed"], config["reproducibility"])
     init_logger(config)
     logger = getLogger()
     if config["enable_amp"] and torch.cuda.is_available():
         torch.set_autocast_dtype("cuda", torch.bfloat16)  # as on a CPU; no loss scaling needed
-    dataset = get_dataset_class(config)(config)
-    loaders = data_preparation(config, dataset)
-    init_seed(config["seed"], config["reproducibility"])
-    model = get_model(config["model"])(config, loaders[0]._dataset).to(config["device"])
+    try:
+        dataset = get_dataset_class(config)(config)
+        loaders = data_preparation(config, dataset)
+        init_seed(config["seed"], config["reproducibility"])
+        model = get_model(config["model"])(config, loaders[0]._dataset).to(config["device"])
+    except (ValueError, KeyError, NotImplementedError) as error:
+        raise UsageError(
+            f"--dataset={config['dataset']} --model={config['model']}: RecBole refuses them: "
+            f"{type(error).__name__}: {' '.join(str(error).split())}"
+        ) from error
     if config.is_own_model:
         freeze(model, config["tune"])
     trainable, total = count_parameters(model)

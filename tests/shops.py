@@ -18,10 +18,13 @@ def write_tiny_shop(
     users: int = USERS,
     dims: tuple[int, int] = (7, 5),
     seed: int = 0,
+    ticks: int = 1,
 ) -> Path:
     """Write ``folder/tiny``: random histories of 4 to 9 items, two modalities with gaps.
 
     Items i1 and i2 have no text, i2 and i3 no image: i2 has nothing. i4 and i5 look alike.
+    With ``ticks`` above 1 the file is sorted by time and about that many interactions of a user
+    share a timestamp.
 
     Returns:
         The folder, for ``data_path``.
@@ -34,11 +37,14 @@ def write_tiny_shop(
     for user in range(users):
         length = int(rng.integers(4, 10))
         for time, item in enumerate(rng.choice(items, length, replace=False)):
-            rows.append(f"u{user}\ti{item}\t{time}")
+            rows.append((time, user, item))
     for item in range(items):  # every item occurs
-        rows.append(f"u{item % users}\ti{item}\t{-1 - item // users}")
+        rows.append((-1 - item // users, item % users, item))
+    if ticks > 1:
+        rows = [(time // ticks, user, item) for time, user, item in sorted(rows)]
+    lines = [f"u{user}\ti{item}\t{time}" for time, user, item in rows]
     header = "user_id:token\titem_id:token\ttimestamp:float"
-    (shop / "tiny.inter").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    (shop / "tiny.inter").write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
     for modality, dim, absent in (("text", dims[0], {1, 2}), ("image", dims[1], {2, 3})):
         matrix = rng.normal(size=(items, dim)).astype(np.float32)
         matrix[5] = matrix[4]
@@ -52,18 +58,38 @@ def write_tiny_shop(
     return folder
 
 
-def tiny_config(data_path: Path, model: str = "MISSRec", **options: Any) -> Config:
-    """A small configuration of the tiny shop; outputs go beside the data."""
+def read_histories(data_path: Path) -> dict[str, list[str]]:
+    """Items of each user of the tiny shop by time, those of one time as they stand in the file."""
+    lines = (data_path / "tiny" / "tiny.inter").read_text(encoding="utf-8").splitlines()[1:]
+    rows = [line.split("\t") for line in lines]
+    histories: dict[str, list[str]] = {}
+    for user, item, _ in sorted(rows, key=lambda row: float(row[2])):
+        histories.setdefault(user, []).append(item)
+    return histories
+
+
+def tiny_options(data_path: Path, model: str = "MISSRec", **options: Any) -> dict[str, Any]:
+    """Options that make a model small enough for the tiny shop; outputs go beside the data."""
     small: dict[str, Any] = {"hidden_size": 8, "n_heads": 2, "inner_size": 12}
     if model == "MISSRec":
         small["interest_ratio"] = 0.3
-    given = {
+    return {
         "data_path": str(data_path),
         "checkpoint_dir": str(data_path / "saved"),
         "state": "error",
         "show_progress": False,
         "train_batch_size": 32,
-        **(small if model in ("MISSRec", "SASRec") else {}),
+        **(small if model in ("MISSRec", "SASRec", "BERT4Rec") else {}),
         **options,
     }
-    return Config(model, "tiny", config_dict=given)
+
+
+def tiny_config(data_path: Path, model: str = "MISSRec", **options: Any) -> Config:
+    """A small configuration of the tiny shop."""
+    return Config(model, "tiny", config_dict=tiny_options(data_path, model, **options))
+
+
+def tiny_words(data_path: Path, model: str = "MISSRec", **options: Any) -> list[str]:
+    """The same as words of a command line."""
+    given = {"model": model, "dataset": "tiny", **tiny_options(data_path, model, **options)}
+    return [f"--{key}={value}" for key, value in given.items()]

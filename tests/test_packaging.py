@@ -142,6 +142,16 @@ def run_python(code: str, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environment, capture_output=True, text=True)
 
 
+def test_required_packages_import_together() -> None:
+    """A resolver can join versions that do not fit: pyarrow 26 and numpy 1 install, not import."""
+    done = run_python(
+        "import numpy, pandas, pyarrow.parquet, scipy.sparse, sklearn.cluster\n"
+        "import PIL.Image, recbole.quick_start, safetensors.torch, tqdm, yaml\n"
+    )
+
+    assert done.returncode == 0, done.stderr
+
+
 def test_encoder_libraries_import_after_ensure_torchvision() -> None:
     done = run_python(
         "from recbole_missrec.torchvision_shim import ensure_torchvision\n"

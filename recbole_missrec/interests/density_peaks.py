@@ -95,7 +95,7 @@ def _distance_to_denser(x: Tensor, index: Tensor, squared: Tensor, density_rank:
 
 
 def _nearest_centre(x: Tensor, centres: Tensor) -> Tensor:
-    """Cluster of each point, ``[n]``: the nearest centre, the lower at ties; its own for a centre"""
+    """Cluster of each point, ``[n]``: its nearest centre, the lower at ties; a centre: its own."""
     assignment = torch.empty(len(x), dtype=torch.long, device=x.device)
     candidates = min(_SLACK, len(centres))
     for rows in _blocks(len(x), max(len(centres), candidates * x.shape[1])):

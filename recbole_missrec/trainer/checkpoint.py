@@ -2,6 +2,7 @@
 
 import pickle
 import random
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +38,13 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> dic
         UsageError: no such file, or not a checkpoint of this project.
     """
     try:
+        with zipfile.ZipFile(path) as archive:
+            if archive.testzip():  # torch.load does not check the sums
+                raise zipfile.BadZipFile
         content = torch.load(path, map_location=device, weights_only=True)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, ValueError) as error:
         raise UsageError(f"{path}: damaged, or not a checkpoint of recbole-missrec") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UsageError(f"{path}: not a checkpoint of recbole-missrec ({FORMAT})")

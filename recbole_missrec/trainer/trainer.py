@@ -25,6 +25,10 @@ from recbole_missrec.trainer.checkpoint import (
 # bars vanish when done, so that one line an epoch is what stays; none without a terminal
 recbole_trainer.tqdm = partial(tqdm, leave=False, disable=None)
 
+# what a resumed run may have otherwise than before: it leaves the figures as they are
+FREE_TO_CHANGE = {"resume", "result_file", "per_user", "data_path", "epochs", "stopping_step"}
+FREE_TO_CHANGE |= {"eval_batch_size", "show_progress", "state", "gpu_id", "use_gpu", "worker"}
+
 Base = recbole_trainer.Trainer if TYPE_CHECKING else object
 
 
@@ -95,7 +99,6 @@ class HookedTrainer(Base):
         total = sum(loss) if isinstance(loss, tuple) else loss
         self._epoch_line = f"epoch {epoch_idx:>3}  {self.epoch_seconds[-1]:6.1f} s"
         self._epoch_line += f"  loss {(total or 0) / len(train_data):.4f}"
-        self._epoch = epoch_idx
         self._epoch_bar.update()
         return loss
 
@@ -103,8 +106,7 @@ class HookedTrainer(Base):
         result = self.evaluate(valid_data, load_best_model=False, show_progress=show_progress)
         score = calculate_valid_score(result, self.valid_metric)
         sign = 1 if self.valid_metric_bigger else -1
-        if is_best := sign * score >= sign * self.best_valid_score:
-            self.best_epoch = self._epoch
+        is_best = sign * score >= sign * self.best_valid_score
         shown = "  ".join(f"{key} {value:.4f}" for key, value in result.items())
         self.logger.info(f"{self._epoch_line}  valid: {shown}{'  best' if is_best else ''}")
         return score, result
@@ -126,6 +128,7 @@ class HookedTrainer(Base):
         }
 
     def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
+        self.best_epoch = epoch
         save_checkpoint(self.saved_model_file, {**self._state(), "epoch": epoch})
 
     def _save_resume_state(self, train_data: Any, epoch: int) -> None:
@@ -153,13 +156,16 @@ class HookedTrainer(Base):
             path: the ``.resume`` file of the run.
 
         Raises:
-            UsageError: not the state of an unfinished run.
+            UsageError: not the state of an unfinished run, or one of other options or data.
         """
         state = load_checkpoint(path)
         if "optimizer" not in state:
             raise UsageError(f"--resume={path}: this run is finished; see the command `evaluate`")
+        for key in sorted(self.config.resolved.keys() - FREE_TO_CHANGE):
+            if self.config.resolved[key] != state["config"].get(key):
+                raise UsageError(f"--{key}: a resumed run keeps its own; leave it out")
         self.saved_model_file = str(Path(path).with_suffix(".pth"))
-        self._load(state)
+        self._load(path, state)
         self.optimizer.load_state_dict(state["optimizer"])
         self.start_epoch, self.best_epoch = state["epoch"], state["best_epoch"]
         self.best_valid_score = state["best_valid_score"]
@@ -167,8 +173,14 @@ class HookedTrainer(Base):
         self.cur_step, self.epoch_seconds = state["cur_step"], state["epoch_seconds"]
         self._resumed = state
 
-    def _load(self, state: dict[str, Any]) -> None:
-        self.model.load_state_dict(state["state_dict"])
+    def _load(self, path: str | Path, state: dict[str, Any]) -> None:
+        if state["data"] != self.data_identity:
+            raise UsageError(f"{path}: trained on other items or features than these")
+        try:
+            self.model.load_state_dict(state["state_dict"])
+        except RuntimeError as error:
+            reason = str(error).splitlines()[-1].strip()
+            raise UsageError(f"{path}: of a model of other options: {reason}") from error
         self.model.load_other_parameter(state.get("other_parameter"))
 
     # --- evaluation -------------------------------------------------------------------------
@@ -199,7 +211,8 @@ class HookedTrainer(Base):
             Diverged: a score is not a number.
         """
         if load_best_model:
-            self._load(load_checkpoint(model_file or self.saved_model_file, self.device))
+            path = model_file or self.saved_model_file
+            self._load(path, load_checkpoint(path, self.device))
         self.model.eval()
         metrics = [name for name in self.config["metrics"] if name.lower() in METRICS]
         self.ranks = self._rank(eval_data, show_progress) if metrics else None

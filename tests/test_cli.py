@@ -1,0 +1,360 @@
+"""The command line: bad input ends with status 2 and one message, good input is what it says."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from recbole_missrec.cli import main
+from recbole_missrec.data.features import feature_digest, write_features
+from tests.shops import tiny_words, write_tiny_shop
+
+Refused = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_shop(tmp_path_factory.mktemp("shop"))
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)  # RecBole writes its logs into the current folder
+
+
+@pytest.fixture(scope="module")
+def result(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """The result file of a run of one epoch, and with it a checkpoint."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder := tmp_path_factory.mktemp("trained"))
+        assert main(tiny_words(shop, epochs=1, checkpoint_dir=folder, result_file="r.json")) == 0
+        yield json.loads(Path("r.json").read_text())
+
+
+@pytest.fixture
+def refused(capsys: pytest.CaptureFixture[str]) -> Refused:
+    """Run a command that must be refused; gives its one message."""
+
+    def run(*words: str) -> str:
+        capsys.readouterr()
+        assert main(words) == 2
+        output = capsys.readouterr()
+        assert output.out == ""
+        (line,) = output.err.splitlines()
+        assert line.startswith("recbole-missrec: ")
+        return line.removeprefix("recbole-missrec: ")
+
+    return run
+
+
+# --- options: refused before any data is looked for ---------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--epoch=3", "--epoch: MISSRec has no such option; did you mean 'epochs'?"),
+        ("--item_id=True", "--item_id: MISSRec has no such option; did you mean 'item_ids'?"),
+        ("--config_file=a", "--config_file: MISSRec has no such option; did you mean 'config_fi"),
+        ("--MODEL_TYPE=1", "--MODEL_TYPE: MISSRec has no such option; "),
+        ("--model=SASRec --item_ids=True", "--item_ids: SASRec has no such option; "),
+        ("--interest_method=kmean", "--interest_method=kmean: not a value of it; did you mean 'km"),
+        ("--item_mm_fusion=dynamic", "--item_mm_fusion=dynamic: not a value of it; did you mean '"),
+        ("--learner=adamm", "--learner=adamm: not a value of it; did you mean 'adam'?"),
+        ("--learner=None", "--learner=None: must be text"),
+        ("--metrics=[Recal]", "--metrics: unknown 'Recal'; did you mean 'recall'?"),
+        ("--metrics=3", "--metrics=3: must be a list of names, like [Recall, NDCG]"),
+        ("--topk=[]", "--topk=[]: must be whole numbers from 1 to 1000000"),
+        ("--topk=[0]", "--topk=[0]: must be whole numbers from 1 to 1000000"),
+        ("--valid_metric=NDCG@7", "--valid_metric=NDCG@7: not computed with these metrics and topk"),
+        ("--metrics=[AUC]", "--valid_metric=NDCG@10: not computed with these metrics and topk"),
+        ("--item_ids=maybe", "--item_ids=maybe: must be True or False"),
+        ("--item_ids=1", "--item_ids=1: must be True or False"),
+        ("--item_ids=", "--item_ids=: must be True or False"),
+        ("--epochs=ten", "--epochs='ten': must be a number, like the default 300"),
+        ("--epochs=1.5", "--epochs=1.5: must be a whole number"),
+        ("--epochs=1e1", "--epochs=10.0: must be a whole number"),
+        ("--epochs=True", "--epochs=True: must be a number"),
+        ("--dropout=1.5", "--dropout=1.5: must lie between 0 and 0.99"),
+        ("--interest_ratio=0", "--interest_ratio=0: must lie between 1e-09 and 1"),
+        ("--learning_rate=.nan", "--learning_rate=nan: must lie between 0 and 10"),
+        ("--result_file=1", "--result_file=1: must be text; write --result_file=\"'1'\""),
+        ("--data_path=3", "--data_path=3: must be text; write --data_path=\"'3'\""),
+        ("--clip_grad_norm=5", "--clip_grad_norm=5: must be a mapping"),
+        ("--eval_args={spilt: 1}", "--eval_args: unknown 'spilt'; did you mean 'split'?"),
+        ("--eval_args={mode: unix}", "--eval_args: unknown mode 'unix'; choose from 'full', "),
+        ("--modalities=text", "--modalities=text: must be a list of names, like [text, image]"),
+        ("--modalities=[text, text]", "--modalities=['text', 'text']: must be a list of names"),
+        ("--n_heads=7", "--n_heads=7: must divide hidden_size 300"),
+        ("--model=SASRec --hidden_size=63", "--n_heads=2: must divide hidden_size 63"),
+        ("--structure=no_decoder --roles=interest_queries", "--roles=interest_queries: only with "),
+        ("--save_dataset=True", "--save_dataset=True: RecBole's cache does not notice changed "),
+        ("--train_neg_sample_args={distribution: x}", "RecBole refuses the options: The distribut"),
+        ("--model=sasrec", "--model=sasrec: no such model; did you mean 'SASRec'?"),
+        ("--model=MISRec", "--model=MISRec: no such model; did you mean 'MISSRec'?"),
+        ("--model=", "--model=: no such model; choose from 'ADMMSLIM', 'AFM', "),
+        ("--model=lightgbm", "--model=lightgbm: RecBole needs the package 'lightgbm' for it; inst"),
+        ("word", "word: not an option; write --key=value"),
+        ("-e=3", "-e=3: not an option; write --key=value"),
+        ("--epochs", "--epochs: has no value; write --epochs=value"),
+        ("--epochs --seed=1", "--epochs: has no value; write --epochs=value"),
+        ("--seed=1 --seed=2", "--seed: given twice, as '1' and '2'"),
+        ("--config_files=none.yaml", "--config_files: cannot read none.yaml: No such file or dir"),
+    ],
+)
+def test_option_that_is_refused(refused: Refused, words: str, message: str) -> None:
+    separate = [f"--{word}" if word[0].isalpha() and "=" in word else word
+                for word in words.replace(" --", "\n--").splitlines()]  # fmt: skip
+    assert message in refused("--dataset=nowhere", *separate)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"epochs: [1\n", "--config_files: a.yaml is not YAML: while parsing a flow sequence"),
+        (b"\xff\xfe", "--config_files: a.yaml is not YAML: 'utf-8' codec can't decode"),
+        (b"- epochs\n", "--config_files: a.yaml must hold `key: value` lines"),
+        (b"epoch: 3\n", "--epoch: MISSRec has no such option; did you mean 'epochs'?"),
+        (b"1: 3\n", "--1: MISSRec has no such option; choose from "),
+        (b"item_ids: 'no'\n", "--item_ids=no: must be True or False"),
+        (b"a: !!python/name:os.system\n", "--config_files: a.yaml is not YAML: could not determine"),
+    ],
+)
+def test_configuration_file_that_is_refused(
+    refused: Refused, content: bytes, message: str
+) -> None:
+    Path("a.yaml").write_bytes(content)
+    assert message in refused("--dataset=nowhere", "--config_files=a.yaml")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--epochs=3"], "--dataset=NAME is missing; `python -m dataset_builders sample` makes one"),
+        (["--dataset=Pantri"], "--dataset=Pantri: no such data set in dataset; did you mean 'Pantr"),
+        (
+            ["--dataset=Pantry", "--data_path=shops"],
+            "--dataset=Pantry: not in shops/Pantry; make it with `python -m dataset_builders "
+            "released DIR --name Pantry --out shops`",
+        ),
+        (["evaluat", "a.pth"], "evaluat: no such command; did you mean 'evaluate'?"),
+        (["evaluate"], "evaluate: which checkpoint? evaluate saved/FILE.pth"),
+        (["evaluate", "--seed=1"], "evaluate: which checkpoint? evaluate saved/FILE.pth"),
+        (["evaluate", "a.pth"], "a.pth: cannot be read: No such file or directory"),
+        (["--resume=a.resume"], "a.resume: cannot be read: No such file or directory"),
+    ],
+)
+def test_command_that_is_refused(refused: Refused, words: list[str], message: str) -> None:
+    assert message in refused(*words)
+
+
+def test_known_shops_of_the_folder_are_suggested(refused: Refused, shop: Path) -> None:
+    message = refused("--dataset=tinny", f"--data_path={shop}")
+    assert message == f"--dataset=tinny: no such data set in {shop}; did you mean 'tiny'?"
+
+
+def test_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == main(["-h"]) == main(["evaluate", "--help"]) == 0
+    assert capsys.readouterr().out.count("--dataset=NAME") >= 6
+    assert main([]) == 2
+
+
+# --- files ---------------------------------------------------------------------------------------
+
+
+def test_absent_modality_names_those_that_are_there(refused: Refused, shop: Path) -> None:
+    path = shop / "tiny/tiny.imagee.safetensors"
+    message = refused(*tiny_words(shop, modalities="[text, imagee]"))
+    assert message == f"--modalities: {path} is missing; did you mean 'image'?"
+    for file in shutil.copytree(shop, "bare").rglob("*.safetensors"):
+        file.unlink()
+    assert "there are no features at all" in refused(*tiny_words(Path("bare")))
+
+
+def rewrite(path: Path, **tensors: torch.Tensor) -> None:
+    """Change tensors of a feature file, its digest with them."""
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+        tensors = {name: file.get_tensor(name).clone() for name in ("features", "tokens")} | tensors
+    digest = feature_digest(tensors["tokens"], tensors["features"])
+    save_file(tensors, path, metadata | {"digest": digest})
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-7])
+
+
+def with_nan(path: Path) -> None:
+    with safe_open(path, framework="pt") as file:
+        features = file.get_tensor("features").clone()
+    features[4, 2] = torch.nan  # the fifth row: i1 and i2 have no text
+    rewrite(path, features=features)
+
+
+def with_duplicate(path: Path) -> None:
+    with safe_open(path, framework="pt") as file:
+        tokens = bytes(file.get_tensor("tokens").tolist()).decode().replace("i3\n", "i0\n")
+    rewrite(path, tokens=torch.tensor(list(tokens.encode()), dtype=torch.uint8))
+
+
+def of_another_shop(path: Path) -> None:
+    write_features(path, ["x1", "x2"], torch.ones(2, 3), "another")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (truncate, "truncated, or not a safetensors file"),
+        (with_nan, "NaN or infinite values for the item 'i6'"),
+        (with_duplicate, "two rows for the item 'i0'"),
+        (of_another_shop, "none of its 2 items is in the data set; it has 'x1', the data set 'i"),
+    ],
+)
+def test_damaged_feature_file_is_named(
+    refused: Refused, shop: Path, damage: Callable[[Path], None], message: str
+) -> None:
+    path = shutil.copytree(shop, "damaged") / "tiny/tiny.text.safetensors"
+    damage(path)
+    assert f"{path}: {message}" in refused(*tiny_words(Path("damaged")))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "EmptyDataError"),
+        ("user_id,item_id,timestamp\nu1,i1,3\n", "ValueError"),
+        ("user_id:token\titem_id:token\nu1\ti1\n", "timestamp"),
+        ("user_id:token\titem_id:token\ttimestamp:float\nu1\ti1\tnoon\n", "noon"),
+    ],
+)
+def test_interactions_that_recbole_cannot_read(
+    refused: Refused, content: str, message: str
+) -> None:
+    Path("shop/odd").mkdir(parents=True)
+    Path("shop/odd/odd.inter").write_text(content)
+    said = refused("--dataset=odd", "--data_path=shop", "--model=SASRec", "--state=error")
+    assert said.startswith("--dataset=odd --model=SASRec: RecBole refuses them: ")
+    assert message in said
+
+
+def test_model_that_needs_other_data(refused: Refused, shop: Path) -> None:
+    message = refused(*tiny_words(shop, "SASRecF"))
+    assert message == "--dataset=tiny --model=SASRecF: RecBole refuses them: KeyError: 'class'"
+
+
+@pytest.mark.parametrize("option", ["result_file", "per_user"])
+def test_output_that_cannot_be_written_is_refused_before_training(
+    refused: Refused, shop: Path, option: str
+) -> None:
+    Path("file").touch()
+    message = refused(*tiny_words(shop, checkpoint_dir="saved"), f"--{option}=file/out")
+    assert message == "file/out: cannot be written: File exists"
+    message = refused(*tiny_words(shop, checkpoint_dir="saved"), f"--{option}={shop}")
+    assert message == f"{shop}: cannot be written: Is a directory"
+    assert list(Path("saved").iterdir()) == []
+    message = refused(*tiny_words(shop, checkpoint_dir="file"))
+    assert message == "file/*.pth: cannot be written: File exists"
+
+
+# --- checkpoints ---------------------------------------------------------------------------------
+
+
+def flip_a_byte(content: bytes) -> bytes:
+    """Change a weight in the middle, where nothing but a sum can tell."""
+    return content[: (at := len(content) // 3)] + bytes([content[at] ^ 255]) + content[at + 1 :]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: b"",
+        lambda content: content[:100],
+        lambda content: content[:-1],
+        flip_a_byte,
+        lambda content: b"no checkpoint\n",
+    ],
+    ids=["empty", "head", "truncated", "flipped", "text"],
+)
+def test_damaged_checkpoint(
+    refused: Refused, result: dict[str, Any], damage: Callable[[bytes], bytes]
+) -> None:
+    Path("bad.pth").write_bytes(damage(Path(result["checkpoint"]).read_bytes()))
+    said = "bad.pth: damaged, or not a checkpoint of recbole-missrec"
+    assert refused("evaluate", "bad.pth") == said
+    assert refused("--resume=bad.pth") == said
+
+
+def test_checkpoint_of_something_else(refused: Refused) -> None:
+    torch.save({"state_dict": {}}, "other.pth")
+    assert "other.pth: not a checkpoint of recbole-missrec" in refused("evaluate", "other.pth")
+
+
+@pytest.mark.parametrize("differs", [{"items": 26}, {"dims": (9, 5)}, {"seed": 1}])
+def test_checkpoint_of_another_catalogue(
+    refused: Refused, result: dict[str, Any], differs: dict[str, Any]
+) -> None:
+    other = write_tiny_shop(Path("other"), **differs)
+    message = refused("evaluate", result["checkpoint"], f"--data_path={other}")
+    assert message == f"{result['checkpoint']}: trained on other items or features than these"
+
+
+def test_options_that_a_checkpoint_decides(refused: Refused, result: dict[str, Any]) -> None:
+    checkpoint = result["checkpoint"]
+    message = refused("evaluate", checkpoint, "--hidden_size=16")
+    assert message.startswith(f"{checkpoint}: of a model of other options: size mismatch for ")
+    for word in ("--model=SASRec", "--dataset=other", "--config_files=a.yaml"):
+        message = refused("evaluate", checkpoint, word)
+        assert message == f"{word}: a checkpoint has its own; leave it out"
+
+
+def test_a_finished_run_is_not_resumed(refused: Refused, result: dict[str, Any]) -> None:
+    path = result["checkpoint"]
+    message = refused(f"--resume={path}")
+    assert message == f"--resume={path}: this run is finished; see the command `evaluate`"
+
+
+# --- what options mean ---------------------------------------------------------------------------
+
+
+def test_words_files_and_props_reach_the_run(shop: Path) -> None:
+    Path("a.yaml").write_text("{gamma: 0.1, dropout: 0.1, item_ids: True, id_weight: 1}")
+    Path("b.yaml").write_text("{gamma: 0.2, dropout: 0.2}")
+    words = tiny_words(shop, epochs=0, result_file="r.json", checkpoint_dir="saved")
+    words += ["--config_files=a.yaml b.yaml", "--dropout", "0.3", "--item_ids=False"]
+    assert main(words) == 0
+    result = json.loads(Path("r.json").read_text())
+    options = result["config"]
+    assert options["temperature"] == 0.07  # props/model/MISSRec.yaml
+    assert options["id_weight"] == 1
+    assert options["gamma"] == 0.2
+    assert options["dropout"] == 0.3
+    assert options["item_ids"] is False
+    with_ids = 25 * 8  # a row of hidden_size for each of 24 items and the padding
+    assert main([*words[:-1], "--item_ids=True"]) == 0
+    parameters = json.loads(Path("r.json").read_text())["parameters"]
+    assert parameters["total"] - result["parameters"]["total"] == with_ids
+
+
+@pytest.mark.parametrize("option", ["data_path", "result_file", "config_files", "learner"])
+def test_text_is_never_evaluated(refused: Refused, option: str) -> None:
+    refused(f"--{option}=__import__('os').system('touch-x')".replace("-x", " x"), "--dataset=tiny")
+    assert list(Path().iterdir()) == []
+
+
+def test_the_script_says_one_thing_and_nothing_else(shop: Path) -> None:
+    script = Path(__file__).parents[1] / "run_recbole_missrec.py"
+    path = shutil.copytree(shop, "damaged") / "tiny/tiny.text.safetensors"
+    truncate(path)
+    words = [sys.executable, str(script), *tiny_words(Path("damaged"))]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"recbole-missrec: {path}: truncated, or not a safetensors file (")
