@@ -174,8 +174,9 @@ def test_absent_modality_names_those_that_are_there(refused: Refused, shop: Path
     path = shop / "tiny/tiny.imagee.safetensors"
     message = refused(*tiny_words(shop, modalities="[text, imagee]"))
     assert message == f"--modalities: {path} is missing; did you mean 'image'?"
-    for file in shutil.copytree(shop, "bare").rglob("*.safetensors"):
-        file.unlink()
+    shutil.copytree(shop, "bare")
+    for modality in ("text", "image"):
+        Path(f"bare/tiny/tiny.{modality}.safetensors").unlink()
     assert "there are no features at all" in refused(*tiny_words(Path("bare")))
 
 
@@ -221,7 +222,7 @@ def of_another_shop(path: Path) -> None:
 def test_damaged_feature_file_is_named(
     refused: Refused, shop: Path, damage: Callable[[Path], None], message: str
 ) -> None:
-    path = shutil.copytree(shop, "damaged") / "tiny/tiny.text.safetensors"
+    path = Path(shutil.copytree(shop, "damaged"), "tiny/tiny.text.safetensors")
     damage(path)
     assert f"{path}: {message}" in refused(*tiny_words(Path("damaged")))
 
@@ -229,20 +230,21 @@ def test_damaged_feature_file_is_named(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "EmptyDataError"),
-        ("user_id,item_id,timestamp\nu1,i1,3\n", "ValueError"),
-        ("user_id:token\titem_id:token\nu1\ti1\n", "timestamp"),
-        ("user_id:token\titem_id:token\ttimestamp:float\nu1\ti1\tnoon\n", "noon"),
+        ("", "shop/odd/odd.inter: its first line names no column user_id; it must be like user_id:"),
+        ("user_id\titem_id\ttimestamp\n", "shop/odd/odd.inter: its first line names no column user_"),
+        ("user_id:token\titem_id:token\n", "shop/odd/odd.inter: its first line names no column time"),
+        (
+            "user_id:token\titem_id:token\ttimestamp:float\nu1\ti1\tnoon\n",
+            "--dataset=odd --model=SASRec: RecBole refuses them: ValueError: Unable to convert column "
+            "timestamp:float",
+        ),
     ],
 )
-def test_interactions_that_recbole_cannot_read(
-    refused: Refused, content: str, message: str
-) -> None:
+def test_interactions_that_cannot_be_read(refused: Refused, content: str, message: str) -> None:
     Path("shop/odd").mkdir(parents=True)
     Path("shop/odd/odd.inter").write_text(content)
     said = refused("--dataset=odd", "--data_path=shop", "--model=SASRec", "--state=error")
-    assert said.startswith("--dataset=odd --model=SASRec: RecBole refuses them: ")
-    assert message in said
+    assert said.startswith(message)
 
 
 def test_model_that_needs_other_data(refused: Refused, shop: Path) -> None:
@@ -351,7 +353,7 @@ def test_text_is_never_evaluated(refused: Refused, option: str) -> None:
 
 def test_the_script_says_one_thing_and_nothing_else(shop: Path) -> None:
     script = Path(__file__).parents[1] / "run_recbole_missrec.py"
-    path = shutil.copytree(shop, "damaged") / "tiny/tiny.text.safetensors"
+    path = Path(shutil.copytree(shop, "damaged"), "tiny/tiny.text.safetensors")
     truncate(path)
     words = [sys.executable, str(script), *tiny_words(Path("damaged"))]
     done = subprocess.run(words, capture_output=True, text=True)

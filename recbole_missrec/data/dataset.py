@@ -40,6 +40,8 @@ class MultiModalSequentialDataset(SequentialDataset):
         for modality in config["modalities"]:
             file = read_features(feature_path(config, modality))
             matrix, present, unknown = align_features(file, token2id, self.item_num)
+            if config["standardise_features"]:
+                matrix = standardise(matrix, present)
             self.features[modality], self.present[modality] = matrix, present
             self.feature_digests[modality] = file.digest
             covered = int(present.sum())
@@ -48,6 +50,24 @@ class MultiModalSequentialDataset(SequentialDataset):
                 f"({covered / (self.item_num - 1):.1%}) have features of {file.encoder}"
                 + (f"; {unknown:,} rows of other items ignored" if unknown else "")
             )
+
+
+def standardise(matrix: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
+    """Give each feature dimension mean 0 and variance 1 over the items that have the modality.
+
+    The adapters can express the same functions either way; they learn them faster, because
+    features of one encoder share a large mean.
+
+    Args:
+        matrix: ``[items, dim]``.
+        present: bool ``[items]``.
+
+    Returns:
+        ``[items, dim]``, zero rows where absent; a constant dimension becomes zero.
+    """
+    rows = matrix[present]  # [present, dim]
+    scale = rows.std(0, unbiased=len(rows) > 1).clamp_min(1e-6)
+    return torch.where(present[:, None], (matrix - rows.mean(0)) / scale, 0)
 
 
 def data_identity(dataset: Any) -> dict[str, Any]:

@@ -15,11 +15,15 @@ def check_files(config: Any) -> None:
         config: a checked configuration.
 
     Raises:
-        UsageError: something is absent; says which command makes it, or the nearest name.
+        UsageError: something is absent; says which command makes it, or the nearest name. Or the
+            interactions lack a column.
     """
     name, folder = config["dataset"], Path(config["data_path"])
-    if not list(folder.glob(f"{name}*.inter")):
+    interactions = list(folder.glob(f"{name}*.inter"))
+    if not interactions:
         raise UsageError(_absent(name, folder, config["build"]))
+    for path in interactions:
+        _check_columns(path, config)
     if config.is_own_model:
         for modality in config["modalities"]:
             path = feature_path(config, modality)
@@ -33,6 +37,21 @@ def _absent(name: str, folder: Path, build: str | None) -> str:
     known = {path.stem for path in (props_dir() / "dataset").glob("*.yaml")}
     known |= {path.parent.name for path in folder.parent.glob("*/*.inter")}
     return f"--dataset={name}: no such data set in {folder.parent}; {nearest(name, known)}"
+
+
+def _check_columns(path: Path, config: Any) -> None:
+    needed = [config["USER_ID_FIELD"], config["ITEM_ID_FIELD"]]
+    if config["eval_args"]["order"] == "TO":
+        needed.append(config["TIME_FIELD"])
+    with path.open(encoding="utf-8", errors="replace") as file:
+        columns = file.readline().strip().split(config["field_separator"])
+    there = [column.partition(":")[0] for column in columns if ":" in column]
+    for name in needed:
+        if name not in there:
+            raise UsageError(
+                f"{path}: its first line names no column {name}; it must be like "
+                "user_id:token item_id:token timestamp:float, with tabs between"
+            )
 
 
 def _no_features(name: str, modality: str, path: Path) -> str:

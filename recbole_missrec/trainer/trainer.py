@@ -236,7 +236,9 @@ class HookedTrainer(Base):
         self.tot_item_num = eval_data._dataset.item_num
         user_field = self.config["USER_ID_FIELD"]
         batches = []
-        for batch in recbole_trainer.tqdm(eval_data, desc="evaluate", disable=not show_progress):
+        for batch in recbole_trainer.tqdm(
+            eval_data, desc="evaluate", disable=None if show_progress else True
+        ):
             interaction, scores, rows, targets = score_batch(batch)
             if rows is None or not torch.equal(rows, torch.arange(len(scores))):
                 return None
