@@ -40,29 +40,33 @@ def padded_forward(model: MISSRec, batch: Interaction) -> tuple[Tensor, Tensor]:
     Returns:
         ``[batch, items]`` and a scalar.
     """
+    assert model.item_embedding is not None
     item_seq = batch[model.ITEM_SEQ]  # [batch, width]
     item_seq = F.pad(item_seq, (0, model.max_seq_length - item_seq.shape[1]))  # [batch, length]
     last = batch[model.ITEM_SEQ_LEN] - 1  # [batch]
-    centroids, interest_pad = interest_tokens(model, item_seq)
-    interests = model.encoder(centroids, src_key_padding_mask=interest_pad)  # [b, width, dim]
     pad = torch.arange(model.max_seq_length, device=last.device) > last[:, None]
-    read = model.decoder(item_tokens(model, item_seq), interests, pad, interest_pad)
+    tokens = content_tokens(model, item_seq) + model.item_embedding(item_seq)
+    tokens = tokens + model.position_embedding.weight  # [batch, length, dim]
+    tokens = model.input_dropout(model.input_norm(tokens))
+    centroids, interest_pad = interest_tokens(model, item_seq)  # [batch, width, dim]
+    interests = model.encoder(centroids, src_key_padding_mask=interest_pad)
+    read = model.decoder(tokens, interests, pad, interest_pad)  # [batch, length, dim]
     u = F.normalize(read[torch.arange(len(read)), last], dim=-1)  # [batch, dim]
 
-    candidates = F.normalize(model.item_tokens(), dim=-1)  # [modalities, items, dim]
-    ids = F.normalize(model.item_embedding.weight, dim=-1)  # [items, dim]
-    scores = model.score_candidates(u, ItemTable(u.new_empty(0), candidates, ids))
+    units = F.normalize(model.item_tokens(), dim=-1)  # [modalities, items, dim]
+    id_units = F.normalize(model.item_embedding.weight, dim=-1)  # [items, dim]
+    scores = model.score_candidates(u, ItemTable(u.new_empty(0), units, id_units))
     terms, reduce = ORTHOGONALITY[model.options["orthogonality"]]
     return scores, reduce(terms(interests, ~interest_pad), (~interest_pad).sum(1))
 
 
-def item_tokens(model: MISSRec, item_seq: Tensor) -> Tensor:
-    """Tokens of the histories' items, ``[batch, length] -> [batch, length, dim]``."""
-    tokens = model.item_embedding(item_seq) + model.position_embedding.weight  # [b, length, dim]
+def content_tokens(model: MISSRec, item_seq: Tensor) -> Tensor:
+    """Added tokens of an item's modalities, ``[batch, length] -> [batch, length, dim]``."""
+    tokens = []
     for modality, present in zip(model.modalities, model.present, strict=True):
         features = getattr(model, f"features_{modality}")[item_seq]  # [batch, length, features]
-        tokens = tokens + model.adapters[modality](features) * present[item_seq][..., None]
-    return model.input_dropout(model.input_norm(tokens))
+        tokens.append(model.adapters[modality](features) * present[item_seq][..., None])
+    return sum(tokens[1:], tokens[0])
 
 
 def interest_tokens(model: MISSRec, item_seq: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import recbole
+import torch
 from recbole.utils import get_model as recbole_get_model
 from recbole.utils import get_trainer as recbole_get_trainer
 
@@ -31,12 +32,14 @@ def get_model(name: str) -> Any:
     if name in OWN_MODELS:
         return getattr(importlib.import_module(OWN_MODELS[name]), name)
     try:
-        return recbole_get_model(name)
+        model = recbole_get_model(name)
     except ImportError as error:
         raise UsageError(
             f"--model={name}: RecBole needs the package '{error.name}' for it; "
             f"install it with `pip install {error.name}`"
         ) from error
+    torch.autograd.set_detect_anomaly(False)  # RecBole's sine.py turns it on for every model
+    return model
 
 
 def get_dataset_class(config: Any) -> type:

@@ -74,7 +74,10 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Refused:
         ("--metrics=3", "--metrics=3: must be a list of names, like [Recall, NDCG]"),
         ("--topk=[]", "--topk=[]: must be whole numbers from 1 to 1000000"),
         ("--topk=[0]", "--topk=[0]: must be whole numbers from 1 to 1000000"),
-        ("--valid_metric=NDCG@7", "--valid_metric=NDCG@7: not computed with these metrics and topk"),
+        (
+            "--valid_metric=NDCG@7",
+            "--valid_metric=NDCG@7: not computed with these metrics and topk",
+        ),
         ("--metrics=[AUC]", "--valid_metric=NDCG@10: not computed with these metrics and topk"),
         ("--item_ids=maybe", "--item_ids=maybe: must be True or False"),
         ("--item_ids=1", "--item_ids=1: must be True or False"),
@@ -125,12 +128,13 @@ def test_option_that_is_refused(refused: Refused, words: str, message: str) -> N
         (b"epoch: 3\n", "--epoch: MISSRec has no such option; did you mean 'epochs'?"),
         (b"1: 3\n", "--1: MISSRec has no such option; choose from "),
         (b"item_ids: 'no'\n", "--item_ids=no: must be True or False"),
-        (b"a: !!python/name:os.system\n", "--config_files: a.yaml is not YAML: could not determine"),
+        (
+            b"a: !!python/name:os.system\n",
+            "--config_files: a.yaml is not YAML: could not determine",
+        ),
     ],
 )
-def test_configuration_file_that_is_refused(
-    refused: Refused, content: bytes, message: str
-) -> None:
+def test_configuration_file_that_is_refused(refused: Refused, content: bytes, message: str) -> None:
     Path("a.yaml").write_bytes(content)
     assert message in refused("--dataset=nowhere", "--config_files=a.yaml")
 
@@ -138,8 +142,14 @@ def test_configuration_file_that_is_refused(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--epochs=3"], "--dataset=NAME is missing; `python -m dataset_builders sample` makes one"),
-        (["--dataset=Pantri"], "--dataset=Pantri: no such data set in dataset; did you mean 'Pantr"),
+        (
+            ["--epochs=3"],
+            "--dataset=NAME is missing; `python -m dataset_builders sample` makes one",
+        ),
+        (
+            ["--dataset=Pantri"],
+            "--dataset=Pantri: no such data set in dataset; did you mean 'Pantr",
+        ),
         (
             ["--dataset=Pantry", "--data_path=shops"],
             "--dataset=Pantry: not in shops/Pantry; make it with `python -m dataset_builders "
@@ -230,13 +240,22 @@ def test_damaged_feature_file_is_named(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "shop/odd/odd.inter: its first line names no column user_id; it must be like user_id:"),
-        ("user_id\titem_id\ttimestamp\n", "shop/odd/odd.inter: its first line names no column user_"),
-        ("user_id:token\titem_id:token\n", "shop/odd/odd.inter: its first line names no column time"),
+        (
+            "",
+            "shop/odd/odd.inter: its first line names no column user_id; it must be like user_id:",
+        ),
+        (
+            "user_id\titem_id\ttimestamp\n",
+            "shop/odd/odd.inter: its first line names no column user_",
+        ),
+        (
+            "user_id:token\titem_id:token\n",
+            "shop/odd/odd.inter: its first line names no column time",
+        ),
         (
             "user_id:token\titem_id:token\ttimestamp:float\nu1\ti1\tnoon\n",
-            "--dataset=odd --model=SASRec: RecBole refuses them: ValueError: Unable to convert column "
-            "timestamp:float",
+            "--dataset=odd --model=SASRec: RecBole refuses them: ValueError: Unable to convert "
+            "column timestamp:float",
         ),
     ],
 )

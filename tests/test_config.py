@@ -191,9 +191,7 @@ def test_props_name_only_options_that_something_reads(path: Path) -> None:
     assert unread == []
 
 
-@pytest.mark.parametrize(
-    "name", [path.stem for path in PROPS if path.parent.name == "dataset"]
-)
+@pytest.mark.parametrize("name", [path.stem for path in PROPS if path.parent.name == "dataset"])
 @pytest.mark.parametrize("model", ["MISSRec", "SASRec"])
 def test_props_of_a_data_set_are_a_valid_configuration(model: str, name: str) -> None:
     config = Config(model, name)

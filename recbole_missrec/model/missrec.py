@@ -64,14 +64,19 @@ class MISSRec(SequentialRecommender):
         )
         self.input_norm = nn.LayerNorm(dim, eps=config["layer_norm_eps"])
         self.input_dropout = nn.Dropout(config["dropout"])
-        shape = (dim, config["n_heads"], config["inner_size"], config["dropout"])
-        shape += (config["layer_norm_eps"],)
+        size = {
+            "dim": dim,
+            "heads": config["n_heads"],
+            "inner": config["inner_size"],
+            "dropout": config["dropout"],
+            "eps": config["layer_norm_eps"],
+        }
         encoder_layers, decoder_layers = config["n_encoder_layers"], config["n_decoder_layers"]
         if config["structure"] == "encoder_decoder":
-            self.encoder = Encoder(encoder_layers, *shape)
-            self.decoder = Decoder(decoder_layers, *shape)
+            self.encoder = Encoder(encoder_layers, **size)
+            self.decoder = Decoder(decoder_layers, **size)
         else:
-            self.encoder = Encoder(encoder_layers + decoder_layers, *shape)
+            self.encoder = Encoder(encoder_layers + decoder_layers, **size)
         self.fusion = CandidateFusion(config["item_mm_fusion"], self.n_items)
         self._initialise(config["initializer_range"])
 

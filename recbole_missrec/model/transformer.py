@@ -1,5 +1,7 @@
 """The two stacks: a contextual encoder and an interest-aware decoder, post-norm."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -99,7 +101,8 @@ class Decoder(nn.Module):
         Returns:
             ``[batch, reads or length, dim]``.
         """
-        *before, last = self.layers
+        layers: list[Any] = list(self.layers)
+        *before, last = layers
         for layer in before:
             tokens = layer.read(tokens, tokens, memory, pad, memory_pad)
         queries = tokens if read is None else take(tokens, read)

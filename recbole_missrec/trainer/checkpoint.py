@@ -28,7 +28,10 @@ def save_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
     """
     kept = {key: value for key, value in content.items() if is_plain(value)}
     with replacing(Path(path)) as temporary:
-        torch.save({"format": FORMAT, **kept}, temporary)
+        try:
+            torch.save({"format": FORMAT, **kept}, temporary)
+        except RuntimeError as error:  # what PyTorch makes of a failed write
+            raise OSError(f"is the disk full? {str(error).splitlines()[0]}") from error
 
 
 def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> dict[str, Any]:

@@ -29,7 +29,10 @@ recbole_trainer.tqdm = partial(tqdm, leave=False, disable=None)
 FREE_TO_CHANGE = {"resume", "result_file", "per_user", "data_path", "epochs", "stopping_step"}
 FREE_TO_CHANGE |= {"eval_batch_size", "show_progress", "state", "gpu_id", "use_gpu", "worker"}
 
-Base = recbole_trainer.Trainer if TYPE_CHECKING else object
+if TYPE_CHECKING:
+    from recbole.trainer import Trainer as Base
+else:
+    Base = object
 
 
 class Ranks(NamedTuple):

@@ -58,7 +58,7 @@ def fruit_config(fruit: Path, model: str = "MISSRec", **options: Any) -> Config:
 
 
 def test_features_are_joined_by_token(fruit: Path) -> None:
-    dataset = MultiModalSequentialDataset(fruit_config(fruit))
+    dataset = MultiModalSequentialDataset(fruit_config(fruit, standardise_features=False))
     assert dataset.item_num == 5  # four items and the padding, whatever the features
     assert dataset.features["text"].shape == (5, 2)
     by_token = {
@@ -77,6 +77,14 @@ def test_features_are_joined_by_token(fruit: Path) -> None:
         for token, item in dataset.field2token_id["item_id"].items()
     }
     assert present == {"[PAD]": False, "pear": False, "fig": True, "kiwi": True, "lime": True}
+
+
+def test_features_are_standardised_unless_told_otherwise(fruit: Path) -> None:
+    dataset = MultiModalSequentialDataset(fruit_config(fruit))
+    ids = dataset.token2id("item_id", np.array(["fig", "kiwi", "lime", "pear"]))
+    # fig, kiwi and lime have 2, 3 and 4 (and 20, 30, 40): mean 3, deviation 1 (30 and 10)
+    expected = torch.tensor([[-1.0, -1], [0, 0], [1, 1], [0, 0]])
+    torch.testing.assert_close(dataset.features["text"][ids], expected)
 
 
 def test_the_order_of_rows_in_the_file_does_not_matter(fruit: Path) -> None:
@@ -135,9 +143,7 @@ def test_last_rows(groups: list[int], count: int, rows: list[int]) -> None:
 
 @given(st.lists(st.integers(0, 4), max_size=40), st.integers(1, 6))
 def test_last_rows_equals_a_loop(groups: list[int], count: int) -> None:
-    expected = [
-        row for row, group in enumerate(groups) if groups[row + 1 :].count(group) < count
-    ]
+    expected = [row for row, group in enumerate(groups) if groups[row + 1 :].count(group) < count]
     assert last_rows(np.array(groups, dtype=int), count).tolist() == expected
 
 

@@ -1,6 +1,7 @@
 """Parameter counts of the authors' logs pin the architecture, and what tuning leaves trainable."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,10 +10,11 @@ from recbole_missrec.model.missrec import MISSRec
 from recbole_missrec.trainer.freezing import count_parameters, freeze
 from tests.shops import tiny_config, write_tiny_shop
 
-SIZE = {"hidden_size": 300, "n_heads": 4, "inner_size": 256}  # of the reference, max length 50
+# size of the reference; the longest history is 50
+SIZE: dict[str, Any] = {"hidden_size": 300, "n_heads": 4, "inner_size": 256}
 
 
-def build(folder: Path, items: int, **options: object) -> MISSRec:
+def build(folder: Path, items: int, **options: Any) -> MISSRec:
     """A model of reference size over ``items`` items, the padding counted."""
     shop = write_tiny_shop(folder, items=items - 1, dims=(512, 512))
     config = tiny_config(shop, **SIZE, **options)

@@ -1,0 +1,47 @@
+"""The README's commands work, in their order, in an empty folder; trainings take one epoch."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SETUP = re.compile(r"make |pip install|recbole-missrec ")  # by CI itself, and by test_packaging
+
+
+def commands(text: str) -> list[str]:
+    """Command lines of the code blocks, without comments, continued lines joined."""
+    blocks = re.findall(r"^```\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    bare = [re.sub(r"\s+#.*", "", line).strip() for line in lines]
+    return [line for line in bare if line and not SETUP.match(line)]
+
+
+def test_commands_are_found() -> None:
+    text = (
+        "```\nmake run\npython a.py --x=1 \\\n  --y=2  # why\n```\nand\n```\nfor i in 1; do b\n```"
+    )
+    assert commands(text) == ["python a.py --x=1    --y=2", "for i in 1; do b"]
+
+
+@pytest.mark.slow
+def test_readme_commands_run(tmp_path: Path, real_data: Path) -> None:
+    """Each command line ends with status 0; the shop is built small."""
+    for name in ("recbole_missrec", "dataset_builders", "benchmarks", "props"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    shutil.copy(ROOT / "run_recbole_missrec.py", tmp_path)
+    (tmp_path / "released").symlink_to(real_data)
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    lines = commands((ROOT / "README.md").read_text(encoding="utf-8"))
+    assert len(lines) >= 8
+    for line in lines:
+        short = re.sub(r"(run_recbole_missrec\.py) (?=--)", r"\1 --epochs=1 ", line)
+        short = re.sub(r"(benchmarks\.train_epoch)", r"\1 --steps=1 --repeats=1", short)
+        outcome = subprocess.run(
+            ["bash", "-ec", short], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert outcome.returncode == 0, f"{line}\n{outcome.stderr[-4000:]}"
