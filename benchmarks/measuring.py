@@ -1,9 +1,12 @@
 """Measure the two forms of MISSRec: are they equal, how long they take, how much memory."""
 
+import ctypes
+import re
 import sys
 import time
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil
@@ -14,7 +17,7 @@ from torch import Tensor
 from benchmarks.padded import padded_loss, padded_scores
 from recbole_missrec.config import Config
 from recbole_missrec.model.missrec import MISSRec
-from recbole_missrec.quick_start import peak_memory_mib, prepare
+from recbole_missrec.quick_start import prepare
 
 TOLERANCE = 1e-5
 MEMORY_STEPS = 3
@@ -110,18 +113,22 @@ def evaluate(bench: Bench, form: str) -> float:
 
 
 def memory_mib(form: str, dataset: str, data_path: str, threads: int) -> float:
-    """Memory that a form takes beside the model; to be called in a fresh process.
+    """Memory that a form takes beside the model; to be called in a fresh process, on Linux.
 
-    An upper bound where building the model took more for a while.
+    Memory that building the model freed is given back to the system first, and the process's
+    high-water mark is set back, so that neither hides what the form takes.
 
     Returns:
         Highest resident memory over that of the built model, MiB.
     """
     bench = build(dataset, data_path, threads)
+    ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")
     built = psutil.Process().memory_info().rss / 2**20
     train(bench, list(bench.train_data)[:MEMORY_STEPS], form)
     evaluate(bench._replace(test_batches=bench.test_batches[:1]), form)
-    return peak_memory_mib() - built
+    peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return int(peak[1]) / 2**10 - built if peak else float("nan")
 
 
 def say(line: str) -> None:
