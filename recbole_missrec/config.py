@@ -108,6 +108,8 @@ class Config(RecBoleConfig):
         if sequential and not sampled and final.get("loss_type") == "CE":
             final["train_neg_sample_args"] = None  # cross-entropy is over all items
         check_values(final, internal)
+        if sampled and self.model in OWN_MODELS:
+            raise UsageError("--train_neg_sample_args: the loss is over all items; leave it out")
         final["eval_args"] = internal["eval_args"] | (final["eval_args"] or {})
         elsewhere = ("MODEL_TYPE", "model", "dataset")
         self.resolved = {

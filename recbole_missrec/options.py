@@ -5,10 +5,12 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 import yaml
 from recbole.utils import argument_list
+from torch.nn import ModuleDict
 
 from recbole_missrec.errors import UsageError, nearest
 
@@ -23,6 +25,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "interest_method": ("dpc_knn", "kmeans"),
     "orthogonality": ("mean_cosine", "released"),
     "tune": ("full", "adapters"),
+    "hidden_act": ("gelu", "relu", "swish", "tanh", "sigmoid"),
 }
 # lowest and highest value allowed, both included; a whole number where the bounds are whole
 RANGES: dict[str, tuple[float, float]] = {
@@ -44,6 +47,9 @@ RANGES: dict[str, tuple[float, float]] = {
     "dropout": (0.0, 0.99),
     "hidden_dropout_prob": (0.0, 0.99),
     "attn_dropout_prob": (0.0, 0.99),
+    "initializer_range": (0.0, 10.0),
+    "layer_norm_eps": (0.0, 1.0),
+    "num_layers": (1, 100),
     "temperature": (1e-6, 1e3),
     "gamma": (0.0, 1e6),
     "id_weight": (0.0, 1e6),
@@ -59,7 +65,7 @@ TEXTS = ("result_file", "per_user", "resume")
 MAPPINGS = ("clip_grad_norm", "seq_len", "threshold", "val_interval")
 EVAL_ARGS = ("split", "group_by", "order", "mode")
 METRICS: tuple[str, ...] = ("recall", "hit", "ndcg", "mrr", "precision", "map")
-METRICS += ("itemcoverage", "averagepopularity", "shannonentropy", "giniindex", "tailpercentage")
+METRICS += ("shannonentropy",)  # RecBole's other list metrics fail with its own collector
 VALUE_METRICS = ("gauc", "auc", "logloss", "rmse", "mae")  # of no list of k items
 
 
@@ -150,7 +156,7 @@ def _check_type(key: str, value: Any, default: Any) -> None:
         if not isinstance(value, bool):
             raise UsageError(f"--{key}={value}: must be True or False")
     elif isinstance(default, int | float):
-        if isinstance(value, bool) or not isinstance(value, int | float | list | str):
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
             raise UsageError(f"--{key}={value}: must be a number")
         if isinstance(value, str):
             raise UsageError(f"--{key}='{value}': must be a number, like the default {default}")
@@ -215,11 +221,14 @@ def _check_together(values: Mapping[str, Any]) -> None:
             raise UsageError(
                 f"--{key}=True: RecBole's cache does not notice changed features; leave it False"
             )
+    if values.get("log_wandb") and not find_spec("wandb"):
+        raise UsageError("--log_wandb=True: wandb is not installed; `pip install wandb`")
     modalities = values.get("modalities")
     if "modalities" in values and not (
         isinstance(modalities, list)
         and modalities
-        and all(isinstance(name, str) for name in modalities)
+        and all(re.fullmatch(r"[A-Za-z]\w*", str(name)) for name in modalities)
+        and not any(hasattr(ModuleDict, name) for name in modalities)
         and len(set(modalities)) == len(modalities)
     ):
         raise UsageError(f"--modalities={modalities}: must be a list of names, like [text, image]")

@@ -61,10 +61,13 @@ def evaluate(checkpoint: str, command_line: dict[str, str]) -> dict[str, Any]:
         UsageError: not a checkpoint, or the data is not what it was trained on.
     """
     stored = load_checkpoint(checkpoint)
+    if "optimizer" in stored:
+        raise UsageError(f"{checkpoint}: of an unfinished run; go on with --resume={checkpoint}")
     stored["config"] |= {"result_file": None, "per_user": None, "resume": None}  # the training's
-    trainer, (_, valid_data, test_data) = prepare(stored_config(stored, command_line))
+    trainer, (train_data, valid_data, test_data) = prepare(stored_config(stored, command_line))
     trainer.saved_model_file = checkpoint
-    trainer.best_epoch = stored["epoch"]
+    trainer.best_epoch, trainer.epoch_seconds = stored["epoch"], stored["epoch_seconds"]
+    trainer.eval_collector.data_collect(train_data)
     return report(trainer, valid_data, test_data)
 
 
@@ -105,6 +108,7 @@ def prepare(config: Config) -> tuple[Any, tuple[Any, Any, Any]]:
         torch.set_autocast_dtype("cuda", torch.bfloat16)  # as on a CPU; no loss scaling needed
     try:
         dataset = get_dataset_class(config)(config)
+        identity = data_identity(dataset)  # before the split, which consumes the interactions
         loaders = data_preparation(config, dataset)
         init_seed(config["seed"], config["reproducibility"])
         model = get_model(config["model"])(config, loaders[0]._dataset).to(config["device"])
@@ -122,7 +126,7 @@ def prepare(config: Config) -> tuple[Any, tuple[Any, Any, Any]]:
         f"{trainable:,} of {total:,} parameters trainable; {config['device']}"
     )
     trainer = get_trainer(config)(config, model)
-    trainer.data_identity = data_identity(dataset)
+    trainer.data_identity = identity
     return trainer, loaders
 
 
@@ -188,7 +192,7 @@ def figures_table(result: dict[str, Any]) -> str:
     lines = ["  ".join(f"{cell:>9}" for cell in row) for row in rows]
     seconds = result["seconds_per_epoch"]
     lines.append(
-        f"best epoch {result['best_epoch']} of {result['epochs']}"
+        f"best epoch {result['best_epoch']} (from 0) of {result['epochs']}"
         + (f", {seconds:.2f} s an epoch" if seconds else "")
         + f", peak memory {result['peak_memory_mib']:,.0f} MiB"
     )

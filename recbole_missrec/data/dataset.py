@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from recbole.data.dataset import SequentialDataset
 
@@ -71,9 +72,14 @@ def standardise(matrix: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
 
 
 def data_identity(dataset: Any) -> dict[str, Any]:
-    """Digests of a data set's items in their internal order and of its feature files."""
+    """Digests of a data set before its split: items in their internal order, interactions
+    (internal ids in order of reading, and times), feature files."""
     tokens = dataset.field2id_token[dataset.iid_field]
+    columns = [dataset.uid_field, dataset.iid_field, dataset.time_field]
+    rows = dataset.inter_feat[[column for column in columns if column in dataset.inter_feat]]
+    interactions = pd.util.hash_pandas_object(rows, index=False).to_numpy()  # uint64 [rows]
     return {
+        "interactions": hashlib.sha256(interactions.tobytes()).hexdigest(),
         "items": hashlib.sha256("\n".join(map(str, tokens)).encode()).hexdigest(),
         "features": getattr(dataset, "feature_digests", {}),
     }

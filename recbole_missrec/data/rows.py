@@ -27,9 +27,15 @@ def with_shared_rows(dataset_class: type) -> type:
                 train.inter_feat = train.inter_feat[last_rows(users, cap)]
             return [train, valid, test]
 
+        @property
+        def _trims(self) -> bool:
+            """Sampled evaluation joins users' rows, which then must be of one width."""
+            full = set(self.config["eval_args"]["mode"].values()) == {"full"}
+            return full and self.config["trim_batches"] and self.config["model"] in TRIMMED_MODELS
+
         def __getitem__(self, index: Any, join: bool = True) -> Interaction:
             rows = super().__getitem__(index, join)
-            if self.config["trim_batches"] and self.config["model"] in TRIMMED_MODELS:
+            if self._trims:
                 return trim(rows, self.item_list_length_field, self.config["LIST_SUFFIX"])
             return rows
 

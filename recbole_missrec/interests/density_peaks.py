@@ -45,7 +45,7 @@ def density_peaks(
     mean_squared = squared.sum(1) / ((k + include_self) * x.shape[1])  # [n], scaled by 1 / dim
     density_rank = torch.argsort(torch.argsort(mean_squared, stable=True))  # [n], 0 is the densest
     delta = _distance_to_denser(x, index, squared, density_rank) / x.shape[1] ** 0.5  # [n]
-    score = torch.exp(-mean_squared) * delta
+    score = delta.log() - mean_squared  # log of exp(-mean_squared) * delta, which underflows
     centres = torch.sort(score, descending=True, stable=True).indices[:num_clusters]
     assignment = _nearest_centre(x, centres)
     return assignment, cluster_means(points, assignment, num_clusters)

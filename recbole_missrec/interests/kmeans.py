@@ -22,9 +22,11 @@ def kmeans(points: Tensor, num_clusters: int, seed: int) -> tuple[Tensor, Tensor
     """
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
+    from threadpoolctl import threadpool_limits
 
-    with warnings.catch_warnings():  # fewer distinct points than clusters
-        warnings.simplefilter("ignore", ConvergenceWarning)
+    # one thread: several add their sums in the order in which they end
+    with warnings.catch_warnings(), threadpool_limits(1):
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct points than clusters
         labels = KMeans(num_clusters, n_init=1, max_iter=30, random_state=seed).fit_predict(
             points.detach().float().cpu().numpy()
         )

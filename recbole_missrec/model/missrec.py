@@ -152,6 +152,8 @@ class MISSRec(SequentialRecommender):
         Args:
             epoch: index of the epoch, part of the seed of k-means.
         """
+        if self.options["structure"] == "no_interests":
+            return
         interests, health = discover(
             self.item_tokens().transpose(0, 1),
             self.present.T,

@@ -26,6 +26,8 @@ class Encoder(nn.TransformerEncoder):
         )
         norm = nn.LayerNorm(dim, eps=eps)
         super().__init__(layer, layers, norm, enable_nested_tensor=False)
+        for copied in list(self.layers)[1:]:  # the copies start like the first
+            nn.init.xavier_uniform_(copied.self_attn.in_proj_weight)
 
 
 class DecoderLayer(nn.TransformerDecoderLayer):

@@ -51,7 +51,7 @@ class HookedTrainer(Base):
         data_identity: digests of items and features, kept in checkpoints; set before ``fit``.
         ranks: of the last evaluation with one target a row, None before.
         best_epoch: epoch of the best validation, -1 before.
-        epoch_seconds: training time of each epoch, discovery included.
+        epoch_seconds: training time of each epoch, discovery included but for the first.
         resume_file: state to go on from, written before each epoch, removed at the end.
     """
 
@@ -77,8 +77,13 @@ class HookedTrainer(Base):
         """RecBole's ``fit``, with one line an epoch instead of several."""
         if hasattr(self.model, "discover_interests") and self.start_epoch == 0:
             self.model.discover_interests(0)
-        with tqdm(total=self.epochs, initial=self.start_epoch, disable=None, leave=False) as bar:
-            bar.set_description("epochs")
+        with tqdm(
+            desc="epochs",
+            total=self.epochs,
+            initial=self.start_epoch,
+            disable=None if kwargs.get("show_progress") else True,
+            leave=False,
+        ) as bar:
             self._epoch_bar = bar
             result = super().fit(train_data, valid_data, **{**kwargs, "verbose": False})
         self.resume_file.unlink(missing_ok=True)
@@ -103,6 +108,8 @@ class HookedTrainer(Base):
         self._epoch_line = f"epoch {epoch_idx:>3}  {self.epoch_seconds[-1]:6.1f} s"
         self._epoch_line += f"  loss {(total or 0) / len(train_data):.4f}"
         self._epoch_bar.update()
+        if self.eval_step <= 0 or (epoch_idx + 1) % self.eval_step:  # no validation follows
+            self.logger.info(self._epoch_line)
         return loss
 
     def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> tuple[float, dict]:
@@ -132,7 +139,10 @@ class HookedTrainer(Base):
 
     def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
         self.best_epoch = epoch
-        save_checkpoint(self.saved_model_file, {**self._state(), "epoch": epoch})
+        save_checkpoint(
+            self.saved_model_file,
+            {**self._state(), "epoch": epoch, "epoch_seconds": self.epoch_seconds},
+        )
 
     def _save_resume_state(self, train_data: Any, epoch: int) -> None:
         """Everything that the rest of a run depends on, as it is before an epoch."""
@@ -167,6 +177,10 @@ class HookedTrainer(Base):
         for key in sorted(self.config.resolved.keys() - FREE_TO_CHANGE):
             if self.config.resolved[key] != state["config"].get(key):
                 raise UsageError(f"--{key}: a resumed run keeps its own; leave it out")
+        if self.epochs <= state["epoch"]:
+            raise UsageError(
+                f"--epochs={self.epochs}: the run has done {state['epoch']} epochs; give more"
+            )
         self.saved_model_file = str(Path(path).with_suffix(".pth"))
         self._load(path, state)
         self.optimizer.load_state_dict(state["optimizer"])
@@ -231,7 +245,8 @@ class HookedTrainer(Base):
 
     def _rank(self, eval_data: Any, show_progress: bool) -> Ranks | None:
         """Rank each row's target; None if rows have several targets or no ranks are asked for."""
-        if isinstance(eval_data, FullSortEvalDataLoader):
+        full = isinstance(eval_data, FullSortEvalDataLoader)
+        if full:
             score_batch = self._full_sort_batch_eval
             self.item_tensor = eval_data._dataset.get_item_feature().to(self.device)
         else:
@@ -249,6 +264,8 @@ class HookedTrainer(Base):
                 better, equal = count_ranks(scores, targets.to(scores.device))
             except ValueError as error:
                 raise Diverged(str(error)) from error
-            users = interaction[user_field].cpu()[: len(rows)]
+            users = interaction[user_field].cpu()
+            if not full:  # a user's positive and sampled items stand together
+                users = users[torch.searchsorted(batch[1], rows)]
             batches.append((users, targets.cpu(), better.cpu(), equal.cpu()))
         return Ranks(*(torch.cat(column) for column in zip(*batches, strict=True)))
