@@ -1,9 +1,11 @@
 """The command line: bad input ends with status 2 and one message, good input is what it says."""
 
+import io
 import json
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -100,7 +102,11 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Refused:
         ("--model=SASRec --hidden_size=63", "--n_heads=2: must divide hidden_size 63"),
         ("--structure=no_decoder --roles=interest_queries", "--roles=interest_queries: only with "),
         ("--save_dataset=True", "--save_dataset=True: RecBole's cache does not notice changed "),
-        ("--train_neg_sample_args={distribution: x}", "RecBole refuses the options: The distribut"),
+        ("--train_neg_sample_args={distribution: x}", "--train_neg_sample_args: the loss is over"),
+        (
+            "--model=BPR --train_neg_sample_args={distribution: x}",
+            "RecBole refuses the options: The distribut",
+        ),
         ("--model=sasrec", "--model=sasrec: no such model; did you mean 'SASRec'?"),
         ("--model=MISRec", "--model=MISRec: no such model; did you mean 'MISSRec'?"),
         ("--model=", "--model=: no such model; choose from 'ADMMSLIM', 'AFM', "),
@@ -289,8 +295,11 @@ def test_output_that_cannot_be_written_is_refused_before_training(
 
 
 def flip_a_byte(content: bytes) -> bytes:
-    """Change a weight in the middle, where nothing but a sum can tell."""
-    return content[: (at := len(content) // 3)] + bytes([content[at] ^ 255]) + content[at + 1 :]
+    """Change a weight, in the middle of the largest tensor, where nothing but a sum can tell."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        tensor = archive.read(max(archive.infolist(), key=lambda entry: entry.file_size))
+    at = content.index(tensor) + len(tensor) // 2
+    return content[:at] + bytes([content[at] ^ 255]) + content[at + 1 :]
 
 
 @pytest.mark.parametrize(
@@ -324,7 +333,7 @@ def test_checkpoint_of_another_catalogue(
 ) -> None:
     other = write_tiny_shop(Path("other"), **differs)
     message = refused("evaluate", result["checkpoint"], f"--data_path={other}")
-    assert message == f"{result['checkpoint']}: trained on other items or features than these"
+    assert message == f"{result['checkpoint']}: trained on other items, interactions or features"
 
 
 def test_options_that_a_checkpoint_decides(refused: Refused, result: dict[str, Any]) -> None:

@@ -192,7 +192,7 @@ class HookedTrainer(Base):
 
     def _load(self, path: str | Path, state: dict[str, Any]) -> None:
         if state["data"] != self.data_identity:
-            raise UsageError(f"{path}: trained on other items or features than these")
+            raise UsageError(f"{path}: trained on other items, interactions or features")
         try:
             self.model.load_state_dict(state["state_dict"])
         except RuntimeError as error:

@@ -124,6 +124,18 @@ def test_identity_tells_items_and_features(fruit: Path) -> None:
     assert other_items["features"] == other_features["features"]
 
 
+def test_identity_tells_interactions(tmp_path: Path) -> None:
+    shop = write_tiny_shop(tmp_path)
+    first = data_identity(MultiModalSequentialDataset(tiny_config(shop)))
+    path = shop / "tiny" / "tiny.inter"
+    header, *rows = path.read_text().splitlines()
+    swapped = [f"{row.rpartition(chr(9))[0]}\t{-index}" for index, row in enumerate(rows)]
+    path.write_text("\n".join([header, *swapped]) + "\n")
+    other = data_identity(MultiModalSequentialDataset(tiny_config(shop)))
+    assert other["items"] == first["items"]
+    assert other["interactions"] != first["interactions"]
+
+
 # --- rows ----------------------------------------------------------------------------------------
 
 

@@ -90,3 +90,10 @@ def test_means_of_clusters() -> None:
     points = torch.tensor([[0.0, 2.0], [2.0, 4.0], [5.0, 5.0]])
     means = cluster_means(points, torch.tensor([0, 0, 2]), 3)
     assert means.tolist() == [[1.0, 3.0], [0.0, 0.0], [5.0, 5.0]]
+
+
+def test_far_apart_points_do_not_underflow() -> None:
+    # the two groups of the first test, a thousand times wider: exp(-10^6) is 0, its log is not
+    points = 1000 * torch.tensor([[0.0], [1.0], [2.0], [10.0], [11.0], [12.0]])
+    assignment, _ = density_peaks(points, num_clusters=2, neighbours=2)
+    assert assignment.tolist() == [0, 0, 0, 1, 1, 1]

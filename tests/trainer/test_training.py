@@ -153,8 +153,9 @@ def test_what_a_resumed_run_refuses(
     other = write_tiny_shop(Path("other"), seed=1)
     larger = write_tiny_shop(Path("larger"), items=26)
     for word, message in (
-        (f"--data_path={other}", f"{state}: trained on other items or features than these"),
-        (f"--data_path={larger}", f"{state}: trained on other items or features than these"),
+        (f"--data_path={other}", f"{state}: trained on other items, interactions or features"),
+        (f"--data_path={larger}", f"{state}: trained on other items, interactions or features"),
+        ("--epochs=0", "--epochs=0: the run has done 0 epochs; give more"),
         ("--hidden_size=16", "--hidden_size: a resumed run keeps its own; leave it out"),
         ("--learner=sgd", "--learner: a resumed run keeps its own; leave it out"),
         ("--learning_rate=1", "--learning_rate: a resumed run keeps its own; leave it out"),
@@ -239,6 +240,25 @@ def test_per_user_file_holds_each_users_last_item(shop: Path, model: str) -> Non
         gain.append(sum(1 / math.log2(1 + rank) for rank in ranks if rank <= 10) / len(ranks))
     assert result["test"]["recall@10"] == pytest.approx(sum(hit) / len(hit), abs=1e-12)
     assert result["test"]["ndcg@10"] == pytest.approx(sum(gain) / len(gain), abs=1e-12)
+
+
+@pytest.mark.parametrize("model", ["MISSRec", "SASRec", "Pop"])
+def test_per_user_file_of_sampled_candidates_has_each_user_once(shop: Path, model: str) -> None:
+    run(shop, model, epochs=1, per_user="users.parquet", eval_args="{mode: uni5}")
+    frame = read_per_user("users.parquet")
+    last = {user: items[-1] for user, items in read_histories(shop).items()}
+    assert dict(zip(frame["user"], frame["target"], strict=True)) == last
+    assert (frame["better"] + frame["equal"]).max() <= 5
+
+
+def test_epochs_without_validation_are_logged_too(
+    shop: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    run(shop, "SASRec", epochs=3, eval_step=2, state="info")
+    lines = [line for line in caplog.messages if line.startswith("epoch ")]
+    assert [line.split()[1] for line in lines] == ["0", "1", "2"]
+    assert ["valid" in line for line in lines] == [False, True, False]
 
 
 def test_weights_that_are_not_numbers(
