@@ -2,62 +2,94 @@
 
 Every history is padded to ``MAX_ITEM_LIST_LENGTH`` items and to as many interests as it has tokens
 at most, adapters run on the histories' features, all items are adapted anew for each batch, and
-the decoder computes the outputs of all positions, of which the last real one is read.
+PyTorch's Transformer layers compute the outputs of all positions, of which the last is read.
 """
 
 import torch
 import torch.nn.functional as F
 from recbole.data.interaction import Interaction
-from torch import Tensor
+from torch import Tensor, nn
 
 from recbole_missrec.losses.orthogonality import ORTHOGONALITY
-from recbole_missrec.model.missrec import ItemTable, MISSRec
+from recbole_missrec.model.missrec import MISSRec
 
 
-def padded_loss(model: MISSRec, batch: Interaction) -> Tensor:
-    """What ``MISSRec.calculate_loss`` gives."""
-    scores, regulariser = padded_forward(model, batch)
-    loss = F.cross_entropy(scores[:, 1:], batch[model.POS_ITEM_ID] - 1)
-    return loss + model.options["gamma"] * regulariser
-
-
-def padded_scores(model: MISSRec, batch: Interaction) -> Tensor:
-    """What ``MISSRec.full_sort_predict`` gives, ``[batch, items]``."""
-    scores, _ = padded_forward(model, batch)
-    scores[:, 0] = -torch.inf
-    return scores
-
-
-def padded_forward(model: MISSRec, batch: Interaction) -> tuple[Tensor, Tensor]:
-    """Scores of all items over the temperature, and the orthogonality regulariser.
-
-    Time and memory grow as ``batch * MAX_ITEM_LIST_LENGTH``, however short the histories are.
+class PaddedMISSRec(nn.Module):
+    """PyTorch's own layers around the parameters of a model.
 
     Args:
         model: with item queries, added modalities, shared fusion, item ids, encoder and decoder.
-        batch: histories, their lengths.
-
-    Returns:
-        ``[batch, items]`` and a scalar.
     """
-    assert model.item_embedding is not None
-    item_seq = batch[model.ITEM_SEQ]  # [batch, width]
-    item_seq = F.pad(item_seq, (0, model.max_seq_length - item_seq.shape[1]))  # [batch, length]
-    last = batch[model.ITEM_SEQ_LEN] - 1  # [batch]
-    pad = torch.arange(model.max_seq_length, device=last.device) > last[:, None]
-    tokens = content_tokens(model, item_seq) + model.item_embedding(item_seq)
-    tokens = tokens + model.position_embedding.weight  # [batch, length, dim]
-    tokens = model.input_dropout(model.input_norm(tokens))
-    centroids, interest_pad = interest_tokens(model, item_seq)  # [batch, width, dim]
-    interests = model.encoder(centroids, src_key_padding_mask=interest_pad)
-    read = model.decoder(tokens, interests, pad, interest_pad)  # [batch, length, dim]
-    u = F.normalize(read[torch.arange(len(read)), last], dim=-1)  # [batch, dim]
 
-    units = F.normalize(model.item_tokens(), dim=-1)  # [modalities, items, dim]
-    id_units = F.normalize(model.item_embedding.weight, dim=-1)  # [items, dim]
-    scores = model.score_candidates(u, ItemTable(u.new_empty(0), units, id_units))
-    terms, reduce = ORTHOGONALITY[model.options["orthogonality"]]
-    return scores, reduce(terms(interests, ~interest_pad), (~interest_pad).sum(1))
+    def __init__(self, model: MISSRec) -> None:
+        super().__init__()
+        self.model = model
+        options = model.options
+        dim, heads, inner = (options[key] for key in ("hidden_size", "n_heads", "inner_size"))
+        eps = options["layer_norm_eps"]
+        kind = {"activation": "gelu", "layer_norm_eps": eps, "batch_first": True}
+        sizes = (dim, heads, inner, options["dropout"])
+        self.encoder = nn.TransformerEncoder(
+            nn.TransformerEncoderLayer(*sizes, **kind),
+            options["n_encoder_layers"],
+            nn.LayerNorm(dim, eps=eps),
+            enable_nested_tensor=False,
+        )
+        self.decoder = nn.TransformerDecoder(
+            nn.TransformerDecoderLayer(*sizes, **kind),
+            options["n_decoder_layers"],
+            nn.LayerNorm(dim, eps=eps),
+        )
+        for name in ("encoder", "decoder"):  # the parameters themselves, not copies
+            parameters = getattr(model, name).state_dict(keep_vars=True)
+            getattr(self, name).load_state_dict(parameters, assign=True)
+
+    def calculate_loss(self, batch: Interaction) -> Tensor:
+        """What ``MISSRec.calculate_loss`` gives."""
+        scores, regulariser = self(batch)
+        loss = F.cross_entropy(scores[:, 1:], batch[self.model.POS_ITEM_ID] - 1)
+        return loss + self.model.options["gamma"] * regulariser
+
+    @torch.no_grad()
+    def full_sort_predict(self, batch: Interaction) -> Tensor:
+        """What ``MISSRec.full_sort_predict`` gives, ``[batch, items]``."""
+        scores, _ = self(batch)
+        scores[:, 0] = -torch.inf
+        return scores
+
+    def forward(self, batch: Interaction) -> tuple[Tensor, Tensor]:
+        """Scores of all items over the temperature, and the orthogonality regulariser.
+
+        Time and memory grow as ``batch * MAX_ITEM_LIST_LENGTH``, however short the histories are.
+
+        Args:
+            batch: histories, their lengths.
+
+        Returns:
+            ``[batch, items]`` and a scalar.
+        """
+        model = self.model
+        assert model.item_embedding is not None
+        item_seq = batch[model.ITEM_SEQ]  # [batch, width]
+        item_seq = F.pad(item_seq, (0, model.max_seq_length - item_seq.shape[1]))
+        last = batch[model.ITEM_SEQ_LEN] - 1  # [batch]
+        pad = torch.arange(model.max_seq_length, device=last.device) > last[:, None]
+        tokens = content_tokens(model, item_seq) + model.item_embedding(item_seq)
+        tokens = tokens + model.position_embedding.weight  # [batch, length, dim]
+        tokens = F.dropout(model.input_norm(tokens), model.options["dropout"], self.training)
+        centroids, interest_pad = interest_tokens(model, item_seq)  # [batch, width, dim]
+        interests = self.encoder(centroids, src_key_padding_mask=interest_pad)
+        read = self.decoder(
+            tokens,
+            interests,
+            tgt_key_padding_mask=pad,
+            memory_key_padding_mask=interest_pad,
+        )  # [batch, length, dim]
+        u = F.normalize(read[torch.arange(len(read)), last], dim=-1)  # [batch, dim]
+
+        scores = model.score_candidates(u, model.candidates(model.item_table()))
+        terms, reduce = ORTHOGONALITY[model.options["orthogonality"]]
+        return scores, reduce(terms(interests, ~interest_pad), (~interest_pad).sum(1))
 
 
 def content_tokens(model: MISSRec, item_seq: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "item_mm_fusion": ("static", "dynamic_shared", "dynamic_instance"),
     "interest_method": ("dpc_knn", "kmeans"),
     "orthogonality": ("mean_cosine", "released"),
+    "softmax": ("full", "sampled"),
     "tune": ("full", "adapters"),
     "hidden_act": ("gelu", "relu", "swish", "tanh", "sigmoid"),
 }
@@ -53,6 +54,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "temperature": (1e-6, 1e3),
     "gamma": (0.0, 1e6),
     "id_weight": (0.0, 1e6),
+    "softmax_samples": (1, 10**7),
     "interest_ratio": (1e-9, 1.0),
     "knn_local_ratio": (1e-9, 1.0),
     "interest_every": (1, 10**6),

@@ -24,6 +24,7 @@ from recbole_missrec.registry import get_dataset_class, get_model, get_trainer
 from recbole_missrec.trainer.checkpoint import load_checkpoint
 from recbole_missrec.trainer.freezing import count_parameters, freeze
 
+SCORES = 2**24  # scores of an evaluation batch, at most: its memory does not grow with the items
 PACKAGES = ("recbole", "torch", "numpy", "scipy", "pandas", "scikit-learn")
 
 
@@ -109,6 +110,10 @@ def prepare(config: Config) -> tuple[Any, tuple[Any, Any, Any]]:
     try:
         dataset = get_dataset_class(config)(config)
         identity = data_identity(dataset)  # before the split, which consumes the interactions
+        rows = max(
+            1, SCORES // dataset.item_num
+        )  # RecBole's loaders read it from the configuration
+        config["eval_batch_size"] = min(config["eval_batch_size"], rows)
         loaders = data_preparation(config, dataset)
         init_seed(config["seed"], config["reproducibility"])
         model = get_model(config["model"])(config, loaders[0]._dataset).to(config["device"])

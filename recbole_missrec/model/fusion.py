@@ -1,5 +1,7 @@
 """Dynamic candidate fusion: how much each modality of a candidate counts in its score."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -21,12 +23,13 @@ class CandidateFusion(nn.Module):
         shape = {"static": None, "dynamic_shared": (), "dynamic_instance": (num_items,)}[kind]
         self.alpha = None if shape is None else nn.Parameter(torch.zeros(shape))
 
-    def forward(self, cosines: Tensor, present: Tensor) -> Tensor:
+    def forward(self, cosines: Tensor, present: Tensor, items: Any = slice(None)) -> Tensor:
         """Fuse.
 
         Args:
             cosines: s_m, ``[modalities, batch, items]``, 0 where absent.
             present: bool ``[modalities, items]``.
+            items: which items these are, a slice or long ``[items]``; all by default.
 
         Returns:
             ``[batch, items]``, 0 for items without any modality.
@@ -35,6 +38,7 @@ class CandidateFusion(nn.Module):
             return cosines.sum(0) / present.sum(0).clamp(min=1)
         if len(cosines) == 1:
             return cosines[0]
+        alpha = self.alpha[items] if self.alpha.dim() else self.alpha
         lowest = torch.finfo(cosines.dtype).min  # not -inf: an item may have no modality
-        logits = (self.alpha * cosines).masked_fill(~present[:, None], lowest)
+        logits = (alpha * cosines).masked_fill(~present[:, None], lowest)
         return (logits.softmax(0) * cosines).sum(0)

@@ -13,23 +13,26 @@ from torch import Tensor, nn
 
 from recbole_missrec.interests.discovery import discover, num_interests
 from recbole_missrec.losses.orthogonality import ORTHOGONALITY
+from recbole_missrec.model.dropout import dropout
 from recbole_missrec.model.fusion import CandidateFusion
-from recbole_missrec.model.packing import distinct_interests, length_groups, unpack
-from recbole_missrec.model.transformer import Decoder, Encoder, masked_mean, take
+from recbole_missrec.model.objectives import CHUNK, OBJECTIVES
+from recbole_missrec.model.packing import Packed, PackedInteraction, Packer
+from recbole_missrec.model.reading import READINGS, by_row
+from recbole_missrec.model.transformer import Decoder, Encoder
 
 
 class ItemTable(NamedTuple):
-    """All items as the model sees them, computed once a training step or evaluation pass.
+    """Some items, each adapted once.
 
     Attributes:
-        inputs: what a history item adds to its position, ``[items, slots * dim]``.
-        units: normalised tokens of the candidates, ``[modalities, items, dim]``.
-        id_units: normalised id embeddings, ``[items, dim]``, None without item ids.
+        tokens: zero where a modality is absent, ``[modalities, items, dim]``.
+        ids: id embeddings, ``[items, dim]``, None without item ids.
+        items: which items these are, a slice or long ``[items]``.
     """
 
-    inputs: Tensor
-    units: Tensor
-    id_units: Tensor | None
+    tokens: Tensor
+    ids: Tensor | None
+    items: Any
 
 
 class MISSRec(SequentialRecommender):
@@ -63,7 +66,8 @@ class MISSRec(SequentialRecommender):
             nn.Embedding(self.n_items, dim, padding_idx=0) if config["item_ids"] else None
         )
         self.input_norm = nn.LayerNorm(dim, eps=config["layer_norm_eps"])
-        self.input_dropout = nn.Dropout(config["dropout"])
+        structure = config["structure"]
+        self.reading = config["roles"] if structure == "encoder_decoder" else structure
         size = {
             "dim": dim,
             "heads": config["n_heads"],
@@ -72,20 +76,24 @@ class MISSRec(SequentialRecommender):
             "eps": config["layer_norm_eps"],
         }
         encoder_layers, decoder_layers = config["n_encoder_layers"], config["n_decoder_layers"]
-        if config["structure"] == "encoder_decoder":
+        if structure == "encoder_decoder":
             self.encoder = Encoder(encoder_layers, **size)
-            self.decoder = Decoder(decoder_layers, **size)
+            self.decoder: Decoder | None = Decoder(decoder_layers, **size)
         else:
+            self.decoder = None
             self.encoder = Encoder(encoder_layers + decoder_layers, **size)
         self.fusion = CandidateFusion(config["item_mm_fusion"], self.n_items)
         self._initialise(config["initializer_range"])
+        if config["softmax"] == "sampled":
+            sold = torch.bincount(dataset.inter_feat[self.ITEM_ID], minlength=self.n_items)
+            self.register_buffer("share", (sold + 1.0) / (sold + 1.0).sum(), persistent=False)
 
         clusters = num_interests(present, config["interest_ratio"])
         self.register_buffer("interest_ids", torch.full((self.n_items, len(present)), clusters))
         self.register_buffer("centroids", torch.zeros(clusters + 1, dim))  # the last: no interest
         self.health: dict[str, float] = {}  # of the last discovery, see Health
         self.other_parameter_name = ["health"]  # RecBole keeps it in checkpoints
-        self._table: ItemTable | None = None
+        self._candidates: ItemTable | None = None  # all items, kept for an evaluation pass
 
     def _initialise(self, std: float) -> None:
         """Normal weights, as the released code: not the adapters, nor attention's in-projection."""
@@ -111,36 +119,37 @@ class MISSRec(SequentialRecommender):
 
     # --- items ------------------------------------------------------------------------------
 
-    def item_tokens(self) -> Tensor:
-        """Tokens ``A_m(f_i^m)``, zero where absent, ``[modalities, items, dim]``."""
+    def item_tokens(self, items: Any = slice(None)) -> Tensor:
+        """Tokens ``A_m(f_i^m)`` of some items, zero where absent, ``[modalities, items, dim]``."""
         return torch.stack(
             [
-                self.adapters[m](getattr(self, f"features_{m}")) * present[:, None]
+                self.adapters[m](getattr(self, f"features_{m}")[items]) * present[items, None]
                 for m, present in zip(self.modalities, self.present, strict=True)
             ]
         )
 
-    def item_table(self) -> ItemTable:
-        """All items for one step, or for a whole pass in evaluation."""
-        if self._table is not None:
-            return self._table
-        tokens = self.item_tokens()  # [M, items, dim]
+    def item_table(self, items: Any = slice(None), ids: Tensor | None = None) -> ItemTable:
+        """Adapt some items.
+
+        Args:
+            items: a slice or long ``[items]``; all by default.
+            ids: their id embeddings, where these are at hand, ``[items, dim]``.
+        """
+        if ids is None and self.item_embedding is not None:
+            ids = self.item_embedding.weight[items]
+        return ItemTable(self.item_tokens(items), ids, items)
+
+    def history_inputs(self, table: ItemTable) -> Tensor:
+        """What an item adds to its position in a history, ``[items, times * dim]``."""
         if self.options["seq_mm_fusion"] == "add":
-            inputs = tokens.sum(0)[:, None]  # [items, 1, dim]
+            inputs = table.tokens.sum(0)[:, None]  # [items, 1, dim]
         else:
-            inputs = tokens.transpose(0, 1)  # [items, M, dim]
-        id_units = None
-        if self.item_embedding is not None:
-            inputs = inputs + self.item_embedding.weight[:, None]
-            id_units = F.normalize(self.item_embedding.weight, dim=-1)
-        table = ItemTable(inputs.flatten(1), F.normalize(tokens, dim=-1), id_units)
-        if not self.training and not torch.is_grad_enabled():
-            self._table = table
-        return table
+            inputs = table.tokens.transpose(0, 1)  # [items, M, dim]
+        return (inputs if table.ids is None else inputs + table.ids[:, None]).flatten(1)
 
     def train(self, mode: bool = True) -> "MISSRec":
-        """Switch mode; a new pass begins, so the items are computed anew."""
-        self._table = None
+        """Switch mode; a new pass begins, so that an evaluation computes the items anew."""
+        self._candidates = None
         return super().train(mode)
 
     # --- interests --------------------------------------------------------------------------
@@ -166,137 +175,120 @@ class MISSRec(SequentialRecommender):
         none = len(self.centroids) - 1
         self.interest_ids.copy_(interests.ids.masked_fill(interests.ids < 0, none))
         self.centroids[:none] = interests.centroids
-        self.health, self._table = asdict(health), None
-
-    def _interest_tokens(self, item_seq: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Centroids of the distinct interests, ``[b, width, dim]``; padding; their number ``[b]``.
-
-        A history without any interest reads one zero vector.
-        """
-        none = len(self.centroids) - 1
-        ids = distinct_interests(self.interest_ids[item_seq].flatten(1), none)  # [b, width]
-        pad = ids == none
-        pad[:, 0] = False
-        return self.centroids[ids], pad, (~pad).sum(1)
+        self.health, self._candidates = asdict(health), None
 
     # --- sequences --------------------------------------------------------------------------
 
-    def sequence_embedding(
-        self, item_seq: Tensor, lengths: Tensor, table: ItemTable
-    ) -> tuple[Tensor, Tensor]:
+    def packer(self) -> Packer:
+        """Lays batches out on the CPU, by the interests as they are now."""
+        return Packer(
+            self.interest_ids.cpu(),
+            len(self.centroids) - 1,
+            self.slots.cpu(),
+            self.reading,
+            self.options["n_decoder_layers"],
+            self.ITEM_SEQ,
+            self.ITEM_SEQ_LEN,
+        )
+
+    def packed(self, interaction: Interaction) -> Packed:
+        """The packed form of a batch, as its loader made it or made now."""
+        if not isinstance(interaction, PackedInteraction):
+            interaction = self.packer()(None, interaction).to(interaction[self.ITEM_SEQ].device)
+        return interaction.packed
+
+    def sequence_embedding(self, packed: Packed, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Normalised sequence embeddings u and the orthogonality regulariser R.
 
         Args:
-            item_seq: histories, padded with 0 on the right, long ``[batch, length]``.
-            lengths: of the histories, at least 1, long ``[batch]``.
-            table: all items.
+            packed: histories.
+            inputs: of the items in their places, ``[places, times * dim]``.
 
         Returns:
             ``[batch, dim]`` and a scalar.
         """
-        lengths, order = lengths.sort()
-        item_seq = item_seq[order]
-        real = torch.arange(item_seq.shape[1], device=item_seq.device) < lengths[:, None]
-        position = real.nonzero()[:, 1]  # [tokens]
-        inputs = F.embedding(item_seq[real], table.inputs)  # [tokens, slots * dim]
-        tokens = inputs.unflatten(1, (self.slots.shape[1], -1))  # [tokens, slots, dim]
-        tokens = tokens + self.position_embedding(position)[:, None]
-        tokens = self.input_dropout(self.input_norm(tokens)).flatten(1)
-
-        groups = length_groups(lengths)
-        sizes = [int(lengths[rows].sum()) for rows in groups]
-        outputs, terms, counts = [], [], []
-        for rows, group_tokens in zip(groups, tokens.split(sizes), strict=True):
-            longest = int(lengths[rows.stop - 1])
-            seq = item_seq[rows, :longest]  # [b, l]
-            padded = unpack(group_tokens, real[rows, :longest])  # [b, l, slots * dim]
-            output, term, count = self._read_history(padded, seq, lengths[rows])
-            outputs.append(output)
-            terms.append(term)
-            counts.append(count)
-        _, reduce = ORTHOGONALITY[self.options["orthogonality"]]
-        regulariser = reduce(torch.cat(terms), torch.cat(counts))
-        u = torch.cat(outputs)[order.argsort()]  # [batch, dim]
-        return F.normalize(u, dim=-1), regulariser
-
-    def _read_history(
-        self, tokens: Tensor, seq: Tensor, lengths: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Sequence embeddings of a group, its terms of the regulariser, its interest counts.
-
-        Args:
-            tokens: ``[b, l, slots * dim]``, zero where padded.
-            seq: ``[b, l]``.
-            lengths: ``[b]``.
-        """
-        slots = self.slots.shape[1]
-        tokens = tokens.reshape(len(seq), -1, tokens.shape[-1] // slots)  # [b, l * slots, dim]
-        real = torch.arange(seq.shape[1], device=seq.device) < lengths[:, None]  # [b, l]
-        pad = ~(self.slots[seq] & real[..., None]).flatten(1)  # [b, l * slots]
-        last = (lengths[:, None] - 1) * slots + torch.arange(slots, device=seq.device)
-        last_pad = pad.gather(1, last)  # [b, slots]
-        centroids, interest_pad, count = self._interest_tokens(seq)
-        terms, _ = ORTHOGONALITY[self.options["orthogonality"]]
-
-        if self.options["structure"] == "no_interests":
-            encoded = self.encoder(tokens, src_key_padding_mask=pad)
-            u = masked_mean(take(encoded, last), last_pad)
-            return u, u.new_zeros(len(u)), count
-        if self.options["structure"] == "no_decoder":
-            both = torch.cat([tokens, centroids], 1)
-            encoded = self.encoder(both, src_key_padding_mask=torch.cat([pad, interest_pad], 1))
-            u = masked_mean(take(encoded, last), last_pad)
-            interests = encoded[:, tokens.shape[1] :]
-        elif self.options["roles"] == "item_queries":
-            interests = self.encoder(centroids, src_key_padding_mask=interest_pad)
-            read = self.decoder(tokens, interests, pad, interest_pad, last)  # [b, slots, dim]
-            u = masked_mean(read, last_pad)
-        else:
-            encoded = self.encoder(tokens, src_key_padding_mask=pad)
-            interests = self.decoder(centroids, encoded, interest_pad, pad)  # [b, width, dim]
-            u = masked_mean(interests, interest_pad)
-        return u, terms(interests, ~interest_pad), count
+        position = self.position_embedding(packed.position)  # [places, dim]
+        tokens = inputs.unflatten(1, (-1, position.shape[1])) + position[:, None]
+        tokens = self.input_norm(tokens.flatten(0, 1))  # [slots, dim]
+        tokens = dropout(tokens, self.options["dropout"], self.training)
+        centroids = self.centroids[packed.distinct]  # [distinct, dim]
+        reading = READINGS[self.reading]
+        u, interests = reading(self.encoder, self.decoder, tokens, centroids, packed)
+        u = F.normalize(u[packed.restore], dim=-1)
+        if interests is None:
+            return u, u.new_zeros(())
+        terms, reduce = ORTHOGONALITY[self.options["orthogonality"]]
+        return u, reduce(*by_row(terms, interests, packed.interests))
 
     # --- candidates -------------------------------------------------------------------------
 
-    def score_candidates(self, u: Tensor, table: ItemTable) -> Tensor:
-        """Scores of all items over the temperature; that of the padding item means nothing.
+    def candidates(self, table: ItemTable) -> ItemTable:
+        """A table with vectors of length 1."""
+        ids = None if table.ids is None else F.normalize(table.ids, dim=-1)
+        return ItemTable(F.normalize(table.tokens, dim=-1), ids, table.items)
+
+    def score_candidates(self, u: Tensor, candidates: ItemTable) -> Tensor:
+        """Scores over the temperature.
 
         Args:
             u: normalised sequence embeddings, ``[batch, dim]``.
-            table: all items.
+            candidates: the items to score.
 
         Returns:
             ``[batch, items]``.
         """
-        cosines = u @ table.units.transpose(1, 2)  # [M, batch, items]
-        content = self.fusion(cosines, self.present)  # [batch, items]
-        if table.id_units is None:  # an item without any modality ranks last
-            scores = content.masked_fill(~self.present.any(0), -1.0)
+        present = self.present[:, candidates.items]  # [M, items]
+        cosines = u @ candidates.tokens.transpose(1, 2)  # [M, batch, items]
+        content = self.fusion(cosines, present, candidates.items)  # [batch, items]
+        if candidates.ids is None:  # an item without any modality ranks last
+            scores = content.masked_fill(~present.any(0), -1.0)
         else:
             weight = self.options["id_weight"]
-            scores = (u @ table.id_units.T + weight * content) / (1 + weight)
+            scores = (u @ candidates.ids.T + weight * content) / (1 + weight)
         return scores / self.options["temperature"]
+
+    def all_candidates(self) -> ItemTable:
+        """All items, kept for the rest of an evaluation pass; memory is theirs and a chunk's."""
+        if self._candidates is None:
+            shape = (len(self.modalities), self.n_items, self.centroids.shape[1])
+            tokens = self.centroids.new_empty(shape)
+            for items in torch.arange(self.n_items).split(CHUNK):
+                part = slice(int(items[0]), int(items[-1]) + 1)
+                tokens[:, part] = F.normalize(self.item_tokens(part), dim=-1)
+            weight = None if self.item_embedding is None else self.item_embedding.weight
+            ids = None if weight is None else F.normalize(weight, dim=-1)
+            self._candidates = ItemTable(tokens, ids, slice(None))
+        return self._candidates
 
     # --- RecBole ----------------------------------------------------------------------------
 
     def calculate_loss(self, interaction: Interaction) -> Tensor:
-        """Cross-entropy over all items plus gamma times the regulariser."""
-        table = self.item_table()
+        """Cross-entropy over the items plus gamma times the regulariser.
+
+        In a catalogue of one chunk all items are adapted, once a step, for histories and
+        candidates together; in a larger one those of the histories, and candidates apart.
+        """
+        packed, targets = self.packed(interaction), interaction[self.POS_ITEM_ID]
+        whole = self.options["softmax"] == "full" and self.n_items <= CHUNK
+        table = self.item_table(slice(None) if whole else packed.items)
+        place = packed.items[packed.item] if whole else packed.item
         u, regulariser = self.sequence_embedding(
-            interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN], table
+            packed, F.embedding(place, self.history_inputs(table))
         )
-        scores = self.score_candidates(u, table)[:, 1:]  # [batch, items - 1]
-        loss = F.cross_entropy(scores, interaction[self.POS_ITEM_ID] - 1)
+        if whole:
+            scores = self.score_candidates(u, self.candidates(table))[:, 1:]
+            loss = F.cross_entropy(scores, targets - 1)
+        else:
+            loss = OBJECTIVES[self.options["softmax"]](self, u, targets)
         return loss + self.options["gamma"] * regulariser
 
+    @torch.no_grad()
     def full_sort_predict(self, interaction: Interaction) -> Tensor:
         """Scores of all items, -inf for the padding item, ``[batch, items]``."""
-        table = self.item_table()
-        u, _ = self.sequence_embedding(
-            interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN], table
-        )
-        scores = self.score_candidates(u, table)
+        packed = self.packed(interaction)
+        inputs = self.history_inputs(self.item_table(packed.items))
+        u, _ = self.sequence_embedding(packed, F.embedding(packed.item, inputs))
+        scores = self.score_candidates(u, self.all_candidates())
         scores[:, 0] = -torch.inf
         return scores
 

@@ -1,60 +1,175 @@
-"""Sequences without padded arithmetic: groups of like length, sets of distinct interests."""
+"""A batch as the model reads it: histories and their distinct interests, laid out on the CPU."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
+from recbole.data.interaction import Interaction
 from torch import Tensor
 
-_GROWTH = 1.35  # a group's longest sequence over its shortest, at most
+from recbole_missrec.model.layout import (
+    Layout,
+    Queries,
+    all_queries,
+    concatenate,
+    inverse,
+    last_queries,
+    last_slots,
+    lay_out,
+    widen,
+)
 
 
-def length_groups(sorted_lengths: Tensor) -> list[slice]:
-    """Cut rows sorted by length into groups, so that little of a group's rectangle is padding.
+class Packed(NamedTuple):
+    """A batch, laid out.
+
+    Attributes:
+        items: distinct items of the histories, ascending, 0 among them if there is padding, long.
+        item: which of ``items`` stands in each place of the histories, long ``[places]``.
+        position: of each place in its history, long ``[places]``.
+        history: layout of the history tokens, one or several to a place.
+        last: slots of the last item of each laid-out history, long ``[rows * times]``.
+        interests: layout of the distinct interests of each row.
+        distinct: interests of the batch, ascending, the one for none among them, long.
+        interest: which of ``distinct`` stands in each slot, long ``[interest slots]``.
+        read: the slots that the decoder reads; None without a decoder.
+        everyone: all slots of the decoder as queries; None if it has one layer.
+        both: history and interest tokens in one layout; None unless the structure asks for it.
+        restore: where the decoder or encoder has each row, long ``[rows]``.
+    """
+
+    items: Tensor
+    item: Tensor
+    position: Tensor
+    history: Layout
+    last: Tensor
+    interests: Layout
+    distinct: Tensor
+    interest: Tensor
+    read: Queries | None
+    everyone: Queries | None
+    both: tuple[Layout, Tensor, Tensor] | None
+    restore: Tensor
+
+
+class PackedInteraction(Interaction):
+    """RecBole's batch together with its packed form; both move to a device at once."""
+
+    def __init__(self, interaction: dict[str, Tensor], packed: Packed) -> None:
+        super().__init__(interaction)
+        self.packed = packed
+
+    def to(self, device: Any, selected_field: Any = None) -> "PackedInteraction":
+        """Copy to a device; from pinned memory the packed form does so without waiting."""
+        fields = super().to(device, selected_field).interaction
+        return PackedInteraction(
+            fields, _each(self.packed, lambda tensor: tensor.to(device, non_blocking=True))
+        )
+
+    def pin_memory(self) -> "PackedInteraction":
+        """Copy to pinned memory; PyTorch's loaders call it where they are asked to pin."""
+        fields = {name: value.pin_memory() for name, value in self.interaction.items()}
+        return PackedInteraction(fields, _each(self.packed, Tensor.pin_memory))
+
+
+def _each(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """Nested tuples with each tensor changed."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, tuple):
+        parts = [_each(part, change) for part in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
+    return value
+
+
+class Packer:
+    """Packs batches for a model as it is now; takes the place of RecBole's ``transform``.
 
     Args:
-        sorted_lengths: ascending, ``[batch]``, at least 1.
-
-    Returns:
-        Slices of rows, in order; at most about log(longest) / log(1.35) + 3 of them.
-
-    >>> length_groups(torch.tensor([1, 1, 2, 5, 6, 50]))
-    [slice(0, 2, None), slice(2, 3, None), slice(3, 5, None), slice(5, 6, None)]
+        interest_ids: interest of each item's tokens, long ``[items, modalities]`` on the CPU;
+            the highest, ``none``, stands for an absent modality.
+        none: that number.
+        slots: which tokens an item gives a history, bool ``[items, times]`` on the CPU.
+        structure: of the model; ``interest_queries`` in place of ``encoder_decoder`` with those.
+        decoder_layers: number of layers.
+        item_seq: field of the histories.
+        lengths: field of their lengths.
     """
-    lengths = sorted_lengths.tolist()
-    groups, start = [], 0
-    for edge in torch.unique_consecutive(sorted_lengths).tolist():
-        if edge > lengths[start] * _GROWTH:
-            end = int(torch.searchsorted(sorted_lengths, edge))
-            groups.append(slice(start, end))
-            start = end
-    return [*groups, slice(start, len(lengths))]
 
+    def __init__(
+        self,
+        interest_ids: Tensor,
+        none: int,
+        slots: Tensor,
+        structure: str,
+        decoder_layers: int,
+        item_seq: str,
+        lengths: str,
+    ) -> None:
+        self.interest_ids, self.none, self.slots = interest_ids, none, slots
+        self.structure, self.decoder_layers = structure, decoder_layers
+        self.fields = item_seq, lengths
 
-def unpack(packed: Tensor, real: Tensor) -> Tensor:
-    """Lay packed tokens out in padded rows: ``[tokens, dim], bool [batch, length] -> [b, l, dim]``.
+    def __call__(self, dataset: Any, interaction: Interaction) -> PackedInteraction:
+        """Pack a batch of RecBole."""
+        item_seq, lengths = (interaction[field].cpu() for field in self.fields)
+        return PackedInteraction(interaction.interaction, self.pack(item_seq, lengths))
 
-    Padding is zero. The tokens stand row by row.
-    """
-    padded = packed.new_zeros(*real.shape, packed.shape[-1])
-    padded[real] = packed
-    return padded
+    def pack(self, item_seq: Tensor, lengths: Tensor) -> Packed:
+        """Lay a batch out.
 
+        Args:
+            item_seq: histories, padded on the right, long ``[rows, width]``.
+            lengths: of the histories, at least 1, long ``[rows]``.
+        """
+        places = lay_out(lengths)
+        history_items = item_seq[places.order[places.row], places.position]  # [places]
+        history_items = history_items.masked_fill(places.pad, 0)
+        items, item = history_items.unique(return_inverse=True)
+        times = self.slots.shape[1]
+        history = widen(places, self.slots[history_items]) if times > 1 else places
+        interests, interest_ids = self._interests(history_items, places)
+        distinct, interest = interest_ids.unique(return_inverse=True)
 
-def distinct_interests(interest_ids: Tensor, absent: int) -> Tensor:
-    """The set of interests of each row, ascending, padded with ``absent``, as narrow as it can be.
+        read = everyone = both = None
+        order = history.order
+        if self.structure == "item_queries":
+            read = last_queries(history, lengths, times, interests)
+            if self.decoder_layers > 1:
+                everyone = all_queries(history, interests)
+        elif self.structure == "interest_queries":
+            read = everyone = all_queries(interests, history)
+            order = interests.order
+        elif self.structure == "no_decoder":
+            both = concatenate(history, interests)
+        return Packed(
+            items=items,
+            item=item,
+            position=places.position,
+            history=history,
+            last=last_slots(history, lengths, times),
+            interests=interests,
+            distinct=distinct,
+            interest=interest,
+            read=read,
+            everyone=everyone,
+            both=both,
+            restore=inverse(order),
+        )
 
-    Args:
-        interest_ids: ids of a row's tokens, ``absent`` where there is none, long
-            ``[batch, tokens]``.
-        absent: a number above all ids.
+    def _interests(self, items: Tensor, places: Layout) -> tuple[Layout, Tensor]:
+        """Distinct interests of each row: their layout and the id of each slot.
 
-    Returns:
-        Long ``[batch, width]``, width at least 1.
-
-    >>> distinct_interests(torch.tensor([[4, 2, 4], [9, 9, 9]]), absent=9)
-    tensor([[2, 4],
-            [9, 9]])
-    """
-    ids = interest_ids.sort(1).values  # [batch, tokens]
-    ids[:, 1:][ids[:, 1:] == ids[:, :-1].clone()] = absent
-    ids = ids.sort(1).values
-    width = int((ids < absent).sum(1).max())
-    return ids[:, : max(width, 1)]
+        A row without any interest has one slot, of none.
+        """
+        rows, base = len(places.order), self.none + 1
+        ids = self.interest_ids[items]  # [places, modalities]
+        row = places.order[places.row][:, None].expand_as(ids)
+        keys = (row * base + ids)[ids < self.none].unique()  # row by row, ascending
+        counts = torch.bincount(keys // base, minlength=rows)  # [rows]
+        layout = lay_out(counts.clamp(min=1))
+        first = (counts.cumsum(0) - counts)[layout.order]  # [laid-out rows]
+        absent = layout.position >= counts[layout.order][layout.row]
+        place = (first[layout.row] + layout.position).masked_fill(absent, len(keys))
+        return layout, F.pad(keys % base, (0, 1), value=self.none)[place]

@@ -1,68 +1,100 @@
-"""The two stacks: a contextual encoder and an interest-aware decoder, post-norm."""
+"""The two stacks, post-norm, over rows laid out in one matrix (``layout.py``).
+
+The layers are those of ``torch.nn``, with their parameters, names and initial values; here they
+run over laid-out rows, and the last decoder layer for the slots that are read alone.
+"""
 
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from recbole_missrec.model.dropout import dropout
+from recbole_missrec.model.layout import Layout, Queries
 
-class Encoder(nn.TransformerEncoder):
-    """Self-attention over a set of tokens, post-norm layers and a closing LayerNorm.
+
+def attend(
+    attention: nn.MultiheadAttention,
+    queries: Tensor,
+    keys_values: Tensor,
+    memory: Layout,
+    widths: tuple[int, ...],
+) -> Tensor:
+    """Multi-head attention of projected queries over projected keys and values.
 
     Args:
-        layers: number of layers.
-        dim: size of a token.
-        heads: attention heads.
-        inner: size of the feed-forward layer.
-        dropout: probability.
-        eps: of the LayerNorms.
+        attention: for its heads, dropout and output projection.
+        queries: in the order of the memory's rows, ``widths[g]`` of each row of group g,
+            ``[queries, dim]``.
+        keys_values: keys beside values, ``[slots, 2 * dim]``.
+        memory: layout of keys and values.
+        widths: queries of a row, for each group.
+
+    Returns:
+        ``[queries, dim]``.
     """
+    heads, p = attention.num_heads, attention.dropout if attention.training else 0.0
+    sizes = [group.rows * width for group, width in zip(memory.groups, widths, strict=True)]
+    slots = [group.rows * group.width for group in memory.groups]
+    contexts = []
+    for group, asked, read, pad in zip(
+        memory.groups,
+        queries.split(sizes),
+        keys_values.split(slots),
+        memory.pad.split(slots),
+        strict=True,
+    ):
+        q = asked.view(group.rows, -1, heads, attention.head_dim).transpose(1, 2)
+        kv = read.view(group.rows, group.width, 2, heads, attention.head_dim)
+        k, v = kv.permute(2, 0, 3, 1, 4)  # [rows, heads, width, head dim] each
+        keep = None if group.full else ~pad.view(group.rows, 1, 1, group.width)
+        context = F.scaled_dot_product_attention(q, k, v, keep, dropout_p=p)
+        contexts.append(context.transpose(1, 2).reshape(len(asked), -1))
+    return F.linear(torch.cat(contexts), attention.out_proj.weight, attention.out_proj.bias)
 
-    def __init__(
-        self, layers: int, dim: int, heads: int, inner: int, dropout: float, eps: float
-    ) -> None:
-        layer = nn.TransformerEncoderLayer(
-            dim, heads, inner, dropout, "gelu", layer_norm_eps=eps, batch_first=True
-        )
-        norm = nn.LayerNorm(dim, eps=eps)
-        super().__init__(layer, layers, norm, enable_nested_tensor=False)
-        for copied in list(self.layers)[1:]:  # the copies start like the first
-            nn.init.xavier_uniform_(copied.self_attn.in_proj_weight)
+
+def project(attention: nn.MultiheadAttention, x: Tensor, first: int, last: int) -> Tensor:
+    """Parts ``first`` to ``last - 1`` of queries 0, keys 1, values 2: ``[n, parts * dim]``."""
+    part = slice(first * attention.embed_dim, last * attention.embed_dim)
+    return F.linear(x, attention.in_proj_weight[part], attention.in_proj_bias[part])
 
 
-class DecoderLayer(nn.TransformerDecoderLayer):
-    """A decoder layer that can be asked for the outputs of some tokens alone."""
+def feed_forward(layer: Any, x: Tensor) -> Tensor:
+    """The two linear layers of an encoder or decoder layer, with the dropout between them."""
+    inner = F.gelu(layer.linear1(x))
+    return layer.linear2(dropout(inner, layer.dropout.p, layer.training))
 
-    def read(
-        self, queries: Tensor, tokens: Tensor, memory: Tensor, pad: Tensor, memory_pad: Tensor
-    ) -> Tensor:
-        """Outputs of the queries alone.
+
+def add_norm(x: Tensor, change: Tensor, drop: nn.Dropout, norm: nn.Module) -> Tensor:
+    """A residual step: ``norm(x + dropout(change))``."""
+    return norm(x + dropout(change, drop.p, drop.training))
+
+
+class EncoderLayer(nn.TransformerEncoderLayer):
+    """An encoder layer over laid-out rows."""
+
+    def forward(self, x: Tensor, qkv: Tensor, layout: Layout) -> Tensor:  # type: ignore[override]
+        """Run the layer.
 
         Args:
-            queries: those of the tokens whose outputs are asked for, ``[batch, queries, dim]``.
-            tokens: keys and values of self-attention, ``[batch, length, dim]``.
-            memory: keys and values of cross-attention, ``[batch, width, dim]``.
-            pad: bool ``[batch, length]``, True for padding.
-            memory_pad: bool ``[batch, width]``, True for padding.
+            x: ``[slots, dim]``.
+            qkv: its queries, keys and values, ``[slots, 3 * dim]``.
+            layout: of the slots.
 
         Returns:
-            ``[batch, queries, dim]``.
+            ``[slots, dim]``.
         """
-        attended = self.self_attn(
-            queries, tokens, tokens, key_padding_mask=pad, need_weights=False
-        )[0]
-        x = self.norm1(queries + self.dropout1(attended))  # [batch, queries, dim]
-        attended = self.multihead_attn(
-            x, memory, memory, key_padding_mask=memory_pad, need_weights=False
-        )[0]
-        x = self.norm2(x + self.dropout2(attended))  # [batch, queries, dim]
-        return self.norm3(x + self._ff_block(x))
+        dim = x.shape[1]
+        widths = tuple(group.width for group in layout.groups)
+        queries, keys_values = qkv.split([dim, 2 * dim], 1)
+        attended = attend(self.self_attn, queries, keys_values, layout, widths)
+        x = add_norm(x, attended, self.dropout1, self.norm1)
+        return add_norm(x, feed_forward(self, x), self.dropout2, self.norm2)
 
 
-class Decoder(nn.Module):
-    """Parallel (not causal) self-attention over tokens, cross-attention to a memory.
-
-    Only the outputs that are read are computed in the last layer.
+class Encoder(nn.Module):
+    """Self-attention over the tokens of each row, without positions, and a closing LayerNorm.
 
     Args:
         layers: number of layers.
@@ -78,7 +110,91 @@ class Decoder(nn.Module):
     ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
-            DecoderLayer(dim, heads, inner, dropout, "gelu", layer_norm_eps=eps, batch_first=True)
+            EncoderLayer(dim, heads, inner, dropout, "gelu", layer_norm_eps=eps)
+            for _ in range(layers)
+        )
+        self.norm = nn.LayerNorm(dim, eps=eps)
+
+    def forward(self, tokens: Tensor, layout: Layout, which: Tensor | None = None) -> Tensor:
+        """Run the stack.
+
+        Args:
+            tokens: ``[slots, dim]``; or the distinct ones, ``[tokens, dim]``, which are then
+                projected once each.
+            layout: of the slots.
+            which: token of each slot where they are given once each, long ``[slots]``.
+
+        Returns:
+            ``[slots, dim]``.
+        """
+        layers: list[Any] = list(self.layers)
+        first, *others = layers
+        qkv = project(first.self_attn, tokens, 0, 3)
+        if which is not None:
+            tokens, qkv = F.embedding(which, tokens), F.embedding(which, qkv)
+        x = first(tokens, qkv, layout)
+        for layer in others:
+            x = layer(x, project(layer.self_attn, x, 0, 3), layout)
+        return self.norm(x)
+
+
+class DecoderLayer(nn.TransformerDecoderLayer):
+    """A decoder layer over laid-out rows that can be asked for the outputs of some slots alone."""
+
+    def forward(  # type: ignore[override]
+        self,
+        tokens: Tensor,
+        layout: Layout,
+        memory: Tensor,
+        memory_layout: Layout,
+        queries: Queries,
+    ) -> Tensor:
+        """Run the layer for some of its tokens.
+
+        Args:
+            tokens: keys and values of self-attention, ``[slots, dim]``.
+            layout: of the tokens.
+            memory: keys and values of cross-attention, ``[memory slots, dim]``.
+            memory_layout: of the memory.
+            queries: the tokens whose outputs are asked for.
+
+        Returns:
+            ``[queries, dim]``.
+        """
+        own, other = self.self_attn, self.multihead_attn
+        asking = tokens.index_select(0, queries.slots)  # [queries, dim]
+        asked = attend(
+            own, project(own, asking, 0, 1), project(own, tokens, 1, 3), layout, queries.widths
+        )
+        x = add_norm(asking, asked, self.dropout1, self.norm1)
+        crossed = project(other, x, 0, 1).index_select(0, queries.there)
+        asked = attend(
+            other, crossed, project(other, memory, 1, 3), memory_layout, queries.memory_widths
+        )
+        x = add_norm(x, asked.index_select(0, queries.back), self.dropout2, self.norm2)
+        return add_norm(x, feed_forward(self, x), self.dropout3, self.norm3)
+
+
+class Decoder(nn.Module):
+    """Parallel (not causal) self-attention over tokens, cross-attention to a memory.
+
+    The last layer computes only the outputs that are read.
+
+    Args:
+        layers: number of layers.
+        dim: size of a token.
+        heads: attention heads.
+        inner: size of the feed-forward layer.
+        dropout: probability.
+        eps: of the LayerNorms.
+    """
+
+    def __init__(
+        self, layers: int, dim: int, heads: int, inner: int, dropout: float, eps: float
+    ) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            DecoderLayer(dim, heads, inner, dropout, "gelu", layer_norm_eps=eps)
             for _ in range(layers)
         )
         self.norm = nn.LayerNorm(dim, eps=eps)
@@ -86,37 +202,26 @@ class Decoder(nn.Module):
     def forward(
         self,
         tokens: Tensor,
+        layout: Layout,
         memory: Tensor,
-        pad: Tensor,
-        memory_pad: Tensor,
-        read: Tensor | None = None,
+        memory_layout: Layout,
+        everyone: Queries | None,
+        read: Queries,
     ) -> Tensor:
         """Run the stack.
 
         Args:
-            tokens: ``[batch, length, dim]``.
-            memory: ``[batch, width, dim]``.
-            pad: bool ``[batch, length]``, True for padding.
-            memory_pad: bool ``[batch, width]``, True for padding.
-            read: positions whose outputs are wanted, long ``[batch, reads]``; all if None.
+            tokens: ``[slots, dim]``.
+            layout: of the tokens.
+            memory: ``[memory slots, dim]``.
+            memory_layout: of the memory.
+            everyone: all tokens as queries; needed by several layers only.
+            read: the tokens whose outputs are wanted.
 
         Returns:
-            ``[batch, reads or length, dim]``.
+            ``[queries, dim]``.
         """
-        layers: list[Any] = list(self.layers)
-        *before, last = layers
+        *before, last = list(self.layers)
         for layer in before:
-            tokens = layer.read(tokens, tokens, memory, pad, memory_pad)
-        queries = tokens if read is None else take(tokens, read)
-        return self.norm(last.read(queries, tokens, memory, pad, memory_pad))
-
-
-def take(tokens: Tensor, positions: Tensor) -> Tensor:
-    """Tokens at some positions: ``[batch, length, dim], [batch, reads] -> [batch, reads, dim]``."""
-    return tokens.gather(1, positions[..., None].expand(-1, -1, tokens.shape[-1]))
-
-
-def masked_mean(tokens: Tensor, pad: Tensor) -> Tensor:
-    """Mean of the tokens that are not padding, ``[batch, length, dim] -> [batch, dim]``."""
-    kept = torch.where(pad[..., None], 0, tokens)
-    return kept.sum(1) / (~pad).sum(1, keepdim=True)
+            tokens = layer(tokens, layout, memory, memory_layout, everyone)
+        return self.norm(last(tokens, layout, memory, memory_layout, read))

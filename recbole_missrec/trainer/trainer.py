@@ -89,7 +89,17 @@ class HookedTrainer(Base):
         self.resume_file.unlink(missing_ok=True)
         return result
 
-    def _train_epoch(self, train_data: Any, epoch_idx: int, *args: Any, **kwargs: Any) -> Any:
+    def _build_optimizer(self, **kwargs: Any) -> torch.optim.Optimizer:
+        """RecBole's choice; Adam in one kernel, which is about ten times as fast."""
+        optimizer = super()._build_optimizer(**kwargs)
+        if isinstance(optimizer, torch.optim.Adam):  # AdamW is one
+            for group in optimizer.param_groups:
+                group["fused"] = True
+        return optimizer
+
+    def _train_epoch(
+        self, train_data: Any, epoch_idx: int, loss_func: Any = None, show_progress: bool = False
+    ) -> Any:
         if self._resumed is None:
             self._save_resume_state(train_data, epoch_idx)
         else:
@@ -102,7 +112,12 @@ class HookedTrainer(Base):
                 self.model.discover_interests(epoch_idx)
             for key, value in self.model.health.items():
                 self.tensorboard.add_scalar(f"Interests/{key}", value, epoch_idx)
-        loss = super()._train_epoch(train_data, epoch_idx, *args, **kwargs)
+        if hasattr(self.model, "packer"):
+            train_data.transform = self.model.packer()
+        if self.config.is_own_model and self.config["single_spec"] and not self.enable_scaler:
+            loss = self._train_batches(train_data, show_progress)
+        else:
+            loss = super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
         self.epoch_seconds.append(time.perf_counter() - start)
         total = sum(loss) if isinstance(loss, tuple) else loss
         self._epoch_line = f"epoch {epoch_idx:>3}  {self.epoch_seconds[-1]:6.1f} s"
@@ -111,6 +126,26 @@ class HookedTrainer(Base):
         if self.eval_step <= 0 or (epoch_idx + 1) % self.eval_step:  # no validation follows
             self.logger.info(self._epoch_line)
         return loss
+
+    def _train_batches(self, train_data: Any, show_progress: bool) -> float:
+        """RecBole's epoch of one process, without waiting for the device in any step."""
+        self.model.train()
+        total = torch.zeros((), device=self.device)
+        bar = recbole_trainer.tqdm(
+            train_data, desc="train", disable=None if show_progress else True
+        )
+        for batch in bar:
+            batch = batch.to(self.device)
+            self.optimizer.zero_grad()
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.enable_amp):
+                loss = self.model.calculate_loss(batch)
+            loss.backward()
+            if self.clip_grad_norm:
+                torch.nn.utils.clip_grad_norm_(self.model.parameters(), **self.clip_grad_norm)
+            self.optimizer.step()
+            total += loss.detach()
+        self._check_nan(total)
+        return float(total)
 
     def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> tuple[float, dict]:
         result = self.evaluate(valid_data, load_best_model=False, show_progress=show_progress)
@@ -252,6 +287,8 @@ class HookedTrainer(Base):
         else:
             score_batch = self._neg_sample_batch_eval
         self.tot_item_num = eval_data._dataset.item_num
+        if hasattr(self.model, "packer"):
+            eval_data.transform = self.model.packer()
         user_field = self.config["USER_ID_FIELD"]
         batches = []
         for batch in recbole_trainer.tqdm(

@@ -6,7 +6,7 @@ import pytest
 import torch
 from recbole.data import data_preparation
 
-from benchmarks.padded import interest_tokens, padded_loss, padded_scores
+from benchmarks.padded import PaddedMISSRec, interest_tokens
 from recbole_missrec.data.dataset import MultiModalSequentialDataset
 from recbole_missrec.model.missrec import MISSRec
 from tests.shops import tiny_config, write_tiny_shop
@@ -30,10 +30,10 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> tuple[MISSRec, Any, Any]:
 
 def test_loss_and_gradients_are_equal(shop: tuple[MISSRec, Any, Any]) -> None:
     model, train_data, _ = shop
-    model.train()
+    padded_form = PaddedMISSRec(model).train()
     assert len(train_data) > 1
     for batch in train_data:
-        own, padded = model.calculate_loss(batch), padded_loss(model, batch)
+        own, padded = model.calculate_loss(batch), padded_form.calculate_loss(batch)
         torch.testing.assert_close(own, padded, rtol=1e-12, atol=1e-12)
         gradients = (torch.autograd.grad(loss, list(model.parameters())) for loss in (own, padded))
         torch.testing.assert_close(*gradients, rtol=1e-9, atol=1e-9)
@@ -41,14 +41,11 @@ def test_loss_and_gradients_are_equal(shop: tuple[MISSRec, Any, Any]) -> None:
 
 def test_scores_are_equal(shop: tuple[MISSRec, Any, Any]) -> None:
     model, _, test_data = shop
-    model.eval()
-    with torch.no_grad():
-        for batch, *_ in test_data:
-            scores = padded_scores(model, batch)
-            assert scores.shape == (len(batch), model.n_items)
-            torch.testing.assert_close(
-                model.full_sort_predict(batch), scores, rtol=1e-12, atol=1e-12
-            )
+    padded_form = PaddedMISSRec(model).eval()
+    for batch, *_ in test_data:
+        scores = padded_form.full_sort_predict(batch)
+        assert scores.shape == (len(batch), model.n_items)
+        torch.testing.assert_close(model.full_sort_predict(batch), scores, rtol=1e-12, atol=1e-12)
 
 
 def test_interests_are_distinct_and_as_wide_as_the_tokens(

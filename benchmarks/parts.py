@@ -1,0 +1,119 @@
+"""A training step of MISSRec part by part: what each takes, and the least that it could.
+
+The floor of a part is the time that the matrix products which cannot be avoided take alone, on
+the same threads: one item table forward and its weights' gradient; in the encoder queries, keys
+and values of the distinct interests, the rest for the interests of each history; in the decoder
+keys and values of all items and interests, the rest for the last item alone; the scores of all
+items. Every product is counted forward and, where a gradient is needed, backward.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from recbole.data.interaction import Interaction
+from torch import Tensor
+
+from benchmarks.measuring import Bench, seconds
+from recbole_missrec.model.packing import Packed
+
+
+class Product(NamedTuple):
+    """``[rows, inner] @ [inner, columns]``, how often it is computed."""
+
+    rows: int
+    inner: int
+    columns: int
+    times: int = 1
+
+    @property
+    def flop(self) -> float:
+        """Floating-point operations, a multiplication and an addition apart."""
+        return 2.0 * self.rows * self.inner * self.columns * self.times
+
+
+def forward_backward(rows: int, inner: int, columns: int, into_input: bool = True) -> list[Product]:
+    """A linear layer: outputs, the weights' gradient, the input's gradient."""
+    products = [Product(rows, inner, columns), Product(inner, rows, columns)]
+    return [*products, Product(rows, columns, inner)] if into_input else products
+
+
+def least_products(model: Any, packed: Packed, batch: int) -> dict[str, list[Product]]:
+    """Products of each part of a step that cannot be avoided.
+
+    Args:
+        model: the default MISSRec.
+        packed: a batch.
+        batch: its rows.
+    """
+    dim, inner = model.options["hidden_size"], model.options["inner_size"]
+    items, places = model.n_items, int((~packed.history.pad).sum())
+    interests, distinct = int((~packed.interests.pad).sum()), len(packed.distinct)
+
+    def rest(rows: int, projections: int) -> list[Product]:
+        linear = forward_backward(rows, dim, inner) + forward_backward(rows, inner, dim)
+        return linear + projections * forward_backward(rows, dim, dim)
+
+    adapters = [
+        product
+        for name in model.modalities
+        for product in forward_backward(items, model.adapters[name].in_features, dim, False)
+    ]
+    vectors = len(model.modalities) + (model.item_embedding is not None)
+    return {
+        "item table": adapters,
+        "encoder": forward_backward(distinct, dim, 3 * dim, False) + rest(interests, 1),
+        "decoder": forward_backward(places, dim, 2 * dim)
+        + forward_backward(interests, dim, 2 * dim)
+        + rest(batch, 4),
+        "scores and loss": vectors * forward_backward(batch, dim, items),
+    }
+
+
+def product_seconds(products: list[Product], repeats: int) -> float:
+    """Seconds of bare matrix products."""
+    total = 0.0
+    for rows, inner, columns, times in products:
+        a, b, out = torch.rand(rows, inner), torch.rand(inner, columns), torch.empty(rows, columns)
+        total += times * seconds(partial(torch.mm, a, b, out=out), repeats)
+    return total
+
+
+def step_parts(bench: Bench, batch: Interaction) -> dict[str, Callable[[], Any]]:
+    """Parts of a training step, each forward and backward from inputs made before."""
+    model = bench.model.train()
+    packed: Packed = model.packed(batch)
+    targets = batch[model.POS_ITEM_ID] - 1
+    table = model.item_table()
+    inputs = _leaf(F.embedding(packed.items[packed.item], model.history_inputs(table)))
+    centroids = model.centroids[packed.distinct]
+    interests = model.encoder(centroids, packed.interests, packed.interest)
+    u, _ = model.sequence_embedding(packed, inputs)
+
+    def encoder() -> None:
+        model.encoder(centroids, packed.interests, packed.interest).sum().backward()
+
+    def decoder() -> None:
+        memory = packed.interests, packed.everyone, packed.read
+        read = model.decoder(inputs, packed.history, _leaf(interests), *memory)
+        read.sum().backward()
+
+    def scores() -> None:
+        leaves = table._replace(tokens=_leaf(table.tokens), ids=_leaf(table.ids))
+        values = model.score_candidates(_leaf(u), model.candidates(leaves))[:, 1:]
+        F.cross_entropy(values, targets).backward()
+
+    return {
+        "packing": lambda: model.packer()(None, batch),
+        "item table": lambda: model.item_table().tokens.sum().backward(),
+        "encoder": encoder,
+        "decoder": decoder,
+        "scores and loss": scores,
+        "optimiser": bench.optimizer.step,
+    }
+
+
+def _leaf(x: Tensor) -> Tensor:
+    return x.detach().requires_grad_()
