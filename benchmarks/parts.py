@@ -81,8 +81,12 @@ def product_seconds(products: list[Product], repeats: int) -> float:
     return total
 
 
-def step_parts(bench: Bench, batch: Interaction) -> dict[str, Callable[[], Any]]:
-    """Parts of a training step, each forward and backward from inputs made before."""
+def step_parts(bench: Bench, batch: Interaction) -> dict[str, Callable[[], Tensor | None]]:
+    """Parts of a training step, from inputs made before.
+
+    Returns:
+        Functions by name; those that a backward pass goes through give a scalar.
+    """
     model = bench.model.train()
     packed: Packed = model.packed(batch)
     targets = batch[model.POS_ITEM_ID] - 1
@@ -92,27 +96,40 @@ def step_parts(bench: Bench, batch: Interaction) -> dict[str, Callable[[], Any]]
     interests = model.encoder(centroids, packed.interests, packed.interest)
     u, _ = model.sequence_embedding(packed, inputs)
 
-    def encoder() -> None:
-        model.encoder(centroids, packed.interests, packed.interest).sum().backward()
+    def packing() -> None:
+        model.packer()(None, batch)
 
-    def decoder() -> None:
+    def encoder() -> Tensor:
+        return model.encoder(centroids, packed.interests, packed.interest).sum()
+
+    def decoder() -> Tensor:
         memory = packed.interests, packed.everyone, packed.read
-        read = model.decoder(inputs, packed.history, _leaf(interests), *memory)
-        read.sum().backward()
+        return model.decoder(inputs, packed.history, _leaf(interests), *memory).sum()
 
-    def scores() -> None:
+    def scores() -> Tensor:
         leaves = table._replace(tokens=_leaf(table.tokens), ids=_leaf(table.ids))
         values = model.score_candidates(_leaf(u), model.candidates(leaves))[:, 1:]
-        F.cross_entropy(values, targets).backward()
+        return F.cross_entropy(values, targets)
 
     return {
-        "packing": lambda: model.packer()(None, batch),
-        "item table": lambda: model.item_table().tokens.sum().backward(),
+        "packing": packing,
+        "item table": lambda: model.item_table().tokens.sum(),
         "encoder": encoder,
         "decoder": decoder,
         "scores and loss": scores,
         "optimiser": bench.optimizer.step,
     }
+
+
+def with_backward(part: Callable[[], Tensor | None]) -> Callable[[], None]:
+    """The part and, where it gives a scalar, the backward pass through it."""
+
+    def run() -> None:
+        outcome = part()
+        if outcome is not None:
+            outcome.backward()
+
+    return run
 
 
 def _leaf(x: Tensor) -> Tensor:

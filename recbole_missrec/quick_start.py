@@ -24,7 +24,7 @@ from recbole_missrec.registry import get_dataset_class, get_model, get_trainer
 from recbole_missrec.trainer.checkpoint import load_checkpoint
 from recbole_missrec.trainer.freezing import count_parameters, freeze
 
-SCORES = 2**24  # scores of an evaluation batch, at most: its memory does not grow with the items
+SCORES = 2**26  # scores of an evaluation batch, at most: its memory does not grow with the items
 PACKAGES = ("recbole", "torch", "numpy", "scipy", "pandas", "scikit-learn")
 
 

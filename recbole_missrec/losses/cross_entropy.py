@@ -1,55 +1,104 @@
 """Cross-entropy over all items, a chunk of items at a time.
 
-Fine-tuning loss of MISSRec, section 3.5: ``mean over rows of log sum over items i of exp s(u, i),
-minus s(u, target)``.
+Fine-tuning loss of MISSRec, section 3.5: the mean over rows of
+``log(sum over items i of exp s(u, i)) - s(u, target)``.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
+from torch.autograd.function import once_differentiable
 
-Scores = Callable[[], Tensor]
+# scores [batch, items] of a slice of items, from u and, where there are any, their id embeddings
+Score = Callable[[Tensor, Tensor | None, slice], Tensor]
 
 
-def full_cross_entropy(chunks: Sequence[Scores], sizes: Sequence[int], targets: Tensor) -> Tensor:
-    """Mean cross-entropy of the targets among all items.
+def chunked_cross_entropy(
+    score: Score,
+    slices: Sequence[slice],
+    targets: Tensor,
+    u: Tensor,
+    ids: Tensor | None,
+    parameters: Sequence[Tensor],
+) -> Tensor:
+    """Mean cross-entropy of the targets among the items of some slices.
 
-    Several chunks are computed again in the backward pass, so that only one is held at a time:
-    memory beyond gradients is that of a chunk, time a third more than that of the whole matrix.
+    A chunk is computed twice, for the loss and for its gradient, and is held alone: memory beyond
+    the arguments and their gradients is that of one chunk, whatever the number of items; time is
+    a third more than that of the whole matrix.
 
     Args:
-        chunks: each gives the scores of consecutive items, ``[batch, size]``.
-        sizes: number of items of each chunk.
-        targets: index of each row's item, counted through the chunks, long ``[batch]``.
+        score: scores of a chunk.
+        slices: items of each chunk, without overlap.
+        targets: item of each row, in one of the slices, long ``[batch]``.
+        u: normalised sequence embeddings, ``[batch, dim]``.
+        ids: id embeddings of all items, ``[items, dim]``.
+        parameters: what ``score`` reads beside its arguments and what has a gradient.
 
     Returns:
-        A scalar.
-
-    >>> whole = torch.tensor([[0.0, 0.0, 0.0, 0.0]])
-    >>> parts = [lambda: whole[:, :3], lambda: whole[:, 3:]]
-    >>> full_cross_entropy(parts, [3, 1], torch.tensor([3])).exp().round()  # 1 of 4 alike
-    tensor(4.)
+        A scalar, once differentiable with respect to ``u``, ``ids`` and ``parameters``.
     """
-    if len(chunks) == 1:
-        return F.cross_entropy(chunks[0](), targets)
-    normalisers, scores, start = [], [], 0
-    for chunk, size in zip(chunks, sizes, strict=True):
-        normaliser, score = checkpoint(
-            _chunk, chunk, targets - start, use_reentrant=False, preserve_rng_state=False
-        )
-        normalisers.append(normaliser)
-        scores.append(score)
-        start += size
-    return (torch.stack(normalisers).logsumexp(0) - torch.stack(scores).sum(0)).mean()
+    return _Chunked.apply(score, slices, targets, u, ids, *parameters)
 
 
-def _chunk(scores: Scores, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Log of the sum of exponentials, and the targets' scores, 0 outside; both ``[batch]``."""
-    values = scores()  # [batch, size]
-    last = values.shape[1] - 1
-    score = values.gather(1, targets.clamp(0, last)[:, None]).squeeze(1)
-    inside = (targets >= 0) & (targets <= last)
-    return values.logsumexp(1), torch.where(inside, score, 0)
+class _Chunked(torch.autograd.Function):
+    """Nothing is allocated in a loop and kept, so that the chunks' memory is used again."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        score: Score,
+        slices: Sequence[slice],
+        targets: Tensor,
+        u: Tensor,
+        ids: Tensor | None,
+        *parameters: Tensor,
+    ) -> Tensor:
+        normaliser = u.new_full((len(u),), -torch.inf)  # log of the sum so far, [batch]
+        own = u.new_zeros(len(u))  # scores of the targets, [batch]
+        for items in slices:
+            scores = score(u, None if ids is None else ids[items], items)  # [batch, size]
+            torch.logaddexp(normaliser, scores.logsumexp(1), out=normaliser)
+            place, inside = _places(targets, items)
+            own += torch.where(inside, scores.gather(1, place[:, None]).squeeze(1), 0)
+        ctx.save_for_backward(targets, u, ids, normaliser, *parameters)
+        ctx.score, ctx.slices = score, slices
+        return (normaliser - own).mean()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        targets, u, ids, normaliser, *parameters = ctx.saved_tensors
+        # gradients of u, of a chunk of ids, and of the parameters, as far as they are asked for
+        totals = [
+            torch.zeros_like(x) if needed else None
+            for x, needed in zip((u, ids, *parameters), ctx.needs_input_grad[3:], strict=True)
+        ]
+        for items in ctx.slices:
+            leaf = u.detach().requires_grad_()
+            part = None if ids is None else ids[items].detach().requires_grad_()
+            with torch.enable_grad():
+                scores = ctx.score(leaf, part, items)  # [batch, size]
+            change = (scores.detach() - normaliser[:, None]).exp_()  # probabilities
+            place, inside = _places(targets, items)
+            change.scatter_add_(1, place[:, None], -inside.to(change.dtype)[:, None])
+            change *= gradient / len(u)
+            sums = [totals[0], None if totals[1] is None else totals[1][items], *totals[2:]]
+            pairs = [
+                (total, x)
+                for total, x in zip(sums, (leaf, part, *parameters), strict=True)
+                if total is not None
+            ]
+            found = torch.autograd.grad(scores, [x for _, x in pairs], change, allow_unused=True)
+            for (total, _), new in zip(pairs, found, strict=True):
+                if new is not None:
+                    total += new
+        return None, None, None, *totals
+
+
+def _places(targets: Tensor, items: slice) -> tuple[Tensor, Tensor]:
+    """Place of each row's target in a chunk, clamped into it, and whether it is there."""
+    inside = (targets >= items.start) & (targets < items.stop)
+    return (targets - items.start).clamp(0, items.stop - items.start - 1), inside

@@ -15,7 +15,7 @@ from recbole_missrec.interests.discovery import discover, num_interests
 from recbole_missrec.losses.orthogonality import ORTHOGONALITY
 from recbole_missrec.model.dropout import dropout
 from recbole_missrec.model.fusion import CandidateFusion
-from recbole_missrec.model.objectives import CHUNK, OBJECTIVES
+from recbole_missrec.model.objectives import CHUNK, OBJECTIVES, chunks
 from recbole_missrec.model.packing import Packed, PackedInteraction, Packer
 from recbole_missrec.model.reading import READINGS, by_row
 from recbole_missrec.model.transformer import Decoder, Encoder
@@ -252,9 +252,8 @@ class MISSRec(SequentialRecommender):
         if self._candidates is None:
             shape = (len(self.modalities), self.n_items, self.centroids.shape[1])
             tokens = self.centroids.new_empty(shape)
-            for items in torch.arange(self.n_items).split(CHUNK):
-                part = slice(int(items[0]), int(items[-1]) + 1)
-                tokens[:, part] = F.normalize(self.item_tokens(part), dim=-1)
+            for items in chunks(0, self.n_items):
+                tokens[:, items] = F.normalize(self.item_tokens(items), dim=-1)
             weight = None if self.item_embedding is None else self.item_embedding.weight
             ids = None if weight is None else F.normalize(weight, dim=-1)
             self._candidates = ItemTable(tokens, ids, slice(None))
@@ -288,7 +287,12 @@ class MISSRec(SequentialRecommender):
         packed = self.packed(interaction)
         inputs = self.history_inputs(self.item_table(packed.items))
         u, _ = self.sequence_embedding(packed, F.embedding(packed.item, inputs))
-        scores = self.score_candidates(u, self.all_candidates())
+        candidates = self.all_candidates()
+        scores = u.new_empty(len(u), self.n_items)
+        for items in chunks(0, self.n_items):
+            ids = None if candidates.ids is None else candidates.ids[items]
+            part = ItemTable(candidates.tokens[:, items], ids, items)
+            scores[:, items] = self.score_candidates(u, part)
         scores[:, 0] = -torch.inf
         return scores
 

@@ -4,19 +4,23 @@ Memory is that of a chunk of ``CHUNK`` items beside the parameters and their gra
 the number of items.
 """
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from recbole_missrec.losses.cross_entropy import full_cross_entropy
+from recbole_missrec.losses.cross_entropy import chunked_cross_entropy
 from recbole_missrec.losses.sampled import sampled_cross_entropy
 
 if TYPE_CHECKING:
     from recbole_missrec.model.missrec import MISSRec
 
-CHUNK = 2**14  # items whose tokens and scores are held at once
+CHUNK = 2**12  # items whose tokens and scores are held at once: some megabytes, near the caches
+
+
+def chunks(first: int, last: int) -> list[slice]:
+    """Items ``first`` to ``last - 1`` in slices of at most ``CHUNK``."""
+    return [slice(start, min(start + CHUNK, last)) for start in range(first, last, CHUNK)]
 
 
 def full(model: "MISSRec", u: Tensor, targets: Tensor) -> Tensor:
@@ -30,19 +34,13 @@ def full(model: "MISSRec", u: Tensor, targets: Tensor) -> Tensor:
     Returns:
         A scalar.
     """
-    slices = [
-        slice(start, min(start + CHUNK, model.n_items)) for start in range(1, model.n_items, CHUNK)
-    ]
-    sizes = [items.stop - items.start for items in slices]
-    ids: list[Tensor | None] = [None] * len(slices)
-    if model.item_embedding is not None:  # split once, so that the chunks share one gradient
-        _, *ids = model.item_embedding.weight.split([1, *sizes])
 
-    def scores(items: slice, ids: Tensor | None) -> Tensor:
+    def score(u: Tensor, ids: Tensor | None, items: slice) -> Tensor:
         return model.score_candidates(u, model.candidates(model.item_table(items, ids)))
 
-    chunks = [partial(scores, *chunk) for chunk in zip(slices, ids, strict=True)]
-    return full_cross_entropy(chunks, sizes, targets - 1)
+    ids = None if model.item_embedding is None else model.item_embedding.weight
+    read = [*model.adapters.parameters(), *model.fusion.parameters()]
+    return chunked_cross_entropy(score, chunks(1, model.n_items), targets, u, ids, read)
 
 
 def sampled(model: "MISSRec", u: Tensor, targets: Tensor) -> Tensor:

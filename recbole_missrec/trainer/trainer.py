@@ -4,23 +4,23 @@ import os
 import time
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import recbole.trainer.trainer as recbole_trainer
 import torch
-from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.utils import calculate_valid_score, get_local_time
 from torch import Tensor
 from tqdm import tqdm
 
 from recbole_missrec.errors import Diverged, UsageError
-from recbole_missrec.evaluation.ranking import METRICS, count_ranks, ranking_metrics
+from recbole_missrec.evaluation.ranking import METRICS, ranking_metrics
 from recbole_missrec.trainer.checkpoint import (
     load_checkpoint,
     random_state,
     save_checkpoint,
     set_random_state,
 )
+from recbole_missrec.trainer.ranks import Ranks, rank_targets
 
 # bars vanish when done, so that one line an epoch is what stays; none without a terminal
 recbole_trainer.tqdm = partial(tqdm, leave=False, disable=None)
@@ -33,15 +33,6 @@ if TYPE_CHECKING:
     from recbole.trainer import Trainer as Base
 else:
     Base = object
-
-
-class Ranks(NamedTuple):
-    """Where the target of each evaluated row was ranked; internal ids, all long ``[rows]``."""
-
-    users: Tensor
-    targets: Tensor
-    better: Tensor
-    equal: Tensor
 
 
 class HookedTrainer(Base):
@@ -267,7 +258,7 @@ class HookedTrainer(Base):
             self._load(path, load_checkpoint(path, self.device))
         self.model.eval()
         metrics = [name for name in self.config["metrics"] if name.lower() in METRICS]
-        self.ranks = self._rank(eval_data, show_progress) if metrics else None
+        self.ranks = rank_targets(self, eval_data, show_progress) if metrics else None
         result: dict[str, float] = {}
         if self.ranks is None or len(metrics) < len(self.config["metrics"]):
             result.update(super().evaluate(eval_data, False, show_progress=show_progress))
@@ -277,32 +268,3 @@ class HookedTrainer(Base):
             )
         self.wandblogger.log_eval_metrics(result, head="eval")
         return result
-
-    def _rank(self, eval_data: Any, show_progress: bool) -> Ranks | None:
-        """Rank each row's target; None if rows have several targets or no ranks are asked for."""
-        full = isinstance(eval_data, FullSortEvalDataLoader)
-        if full:
-            score_batch = self._full_sort_batch_eval
-            self.item_tensor = eval_data._dataset.get_item_feature().to(self.device)
-        else:
-            score_batch = self._neg_sample_batch_eval
-        self.tot_item_num = eval_data._dataset.item_num
-        if hasattr(self.model, "packer"):
-            eval_data.transform = self.model.packer()
-        user_field = self.config["USER_ID_FIELD"]
-        batches = []
-        for batch in recbole_trainer.tqdm(
-            eval_data, desc="evaluate", disable=None if show_progress else True
-        ):
-            interaction, scores, rows, targets = score_batch(batch)
-            if rows is None or not torch.equal(rows, torch.arange(len(scores))):
-                return None
-            try:
-                better, equal = count_ranks(scores, targets.to(scores.device))
-            except ValueError as error:
-                raise Diverged(str(error)) from error
-            users = interaction[user_field].cpu()
-            if not full:  # a user's positive and sampled items stand together
-                users = users[torch.searchsorted(batch[1], rows)]
-            batches.append((users, targets.cpu(), better.cpu(), equal.cpu()))
-        return Ranks(*(torch.cat(column) for column in zip(*batches, strict=True)))
