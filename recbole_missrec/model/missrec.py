@@ -85,8 +85,10 @@ class MISSRec(SequentialRecommender):
         self.fusion = CandidateFusion(config["item_mm_fusion"], self.n_items)
         self._initialise(config["initializer_range"])
         if config["softmax"] == "sampled":
-            sold = torch.bincount(dataset.inter_feat[self.ITEM_ID], minlength=self.n_items)
-            self.register_buffer("share", (sold + 1.0) / (sold + 1.0).sum(), persistent=False)
+            sold = torch.bincount(dataset.inter_feat[self.ITEM_ID], minlength=self.n_items) + 1
+            sold[0] = 0  # padding is never drawn
+            share = sold.double() / sold.sum()  # float32 adds millions of shares up with an error
+            self.register_buffer("share", share, persistent=False)
 
         clusters = num_interests(present, config["interest_ratio"])
         self.register_buffer("interest_ids", torch.full((self.n_items, len(present)), clusters))

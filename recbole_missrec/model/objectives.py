@@ -57,7 +57,7 @@ def sampled(model: "MISSRec", u: Tensor, targets: Tensor) -> Tensor:
     drawn = model.share.multinomial(model.options["softmax_samples"], replacement=True)
     candidates = model.candidates(model.item_table(torch.cat([drawn, targets])))
     negatives, own = model.score_candidates(u, candidates).split([len(drawn), len(targets)], 1)
-    log_expected = (len(drawn) * model.share[drawn]).log()  # [samples]
+    log_expected = (len(drawn) * model.share[drawn]).log().to(negatives.dtype)  # [samples]
     return sampled_cross_entropy(own.diagonal(), negatives, log_expected, drawn == targets[:, None])
 
 
