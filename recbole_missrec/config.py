@@ -4,7 +4,7 @@ import copy
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from recbole.config import Config as RecBoleConfig
@@ -122,6 +122,13 @@ class Config(RecBoleConfig):
         super()._set_default_parameters()
         # RecBole sends ml-100k to the copy inside its package, which has no features
         self.final_config_dict["data_path"] = os.path.join(data_path, self.dataset)
+
+    def _set_eval_neg_sample_args(self, phase: Literal["valid", "test"]) -> None:
+        super()._set_eval_neg_sample_args(phase)
+        full = self.final_config_dict["eval_args"]["mode"][phase] == "full"
+        if full and self.final_config_dict["MODEL_TYPE"] == ModelType.SEQUENTIAL:
+            # the loader ranks all items; RecBole would make a sampler, with a set for each user
+            self.final_config_dict[f"{phase}_neg_sample_args"]["distribution"] = "none"
 
     @property
     def is_own_model(self) -> bool:

@@ -45,16 +45,15 @@ def get_model(name: str) -> Any:
 def get_dataset_class(config: Any) -> type:
     """Data set class for a model: multi-modal for this project's own, RecBole's for its own."""
     from recbole_missrec.data.dataset import MultiModalSequentialDataset
-    from recbole_missrec.data.rows import with_shared_rows
+    from recbole_missrec.data.rows import prepared_by_arrays
 
     if config["model"] in OWN_MODELS:
-        return with_shared_rows(MultiModalSequentialDataset)
+        return prepared_by_arrays(MultiModalSequentialDataset)
     datasets = importlib.import_module("recbole.data.dataset")
     by_type = {"SEQUENTIAL": "SequentialDataset", "KNOWLEDGE": "KnowledgeBasedDataset"}
     default = by_type.get(config["MODEL_TYPE"].name, "Dataset")
     dataset_class = getattr(datasets, f"{config['model']}Dataset", getattr(datasets, default))
-    sequential = config["MODEL_TYPE"].name == "SEQUENTIAL"
-    return with_shared_rows(dataset_class) if sequential else dataset_class
+    return prepared_by_arrays(dataset_class)
 
 
 def get_trainer(config: Any) -> type:
