@@ -1,15 +1,12 @@
 """Time and memory to the first training batch: ``python -m benchmarks.prepare_data``."""
 
 import argparse
-import json
 import re
 import sys
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,13 +15,13 @@ import psutil
 import pyarrow as pa
 import pyarrow.compute as pc
 import recbole
+import torch
 from pyarrow import csv
 from recbole.data import data_preparation
 from recbole.data.dataset import SequentialDataset
 from tabulate import tabulate
 
-from benchmarks.measuring import say
-from benchmarks.train_epoch import cpu_name, positive
+from benchmarks.measuring import in_fresh_process, machine, positive, say, write_json
 from recbole_missrec.config import Config
 from recbole_missrec.errors import UsageError
 from recbole_missrec.files import check_writable, replacing
@@ -96,8 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 result = run(size, args.compared, Path(folder))
         print(table(result))
         if args.out:
-            with replacing(args.out) as temporary:
-                temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+            write_json(args.out, result)
     except UsageError as error:
         print(error, file=sys.stderr)
         return 2
@@ -129,11 +125,10 @@ def run(size: Size, compared: int, folder: Path) -> dict[str, Any]:
             say(f"{wanted.interactions:,} interactions are made")
             write_interactions(data_path / NAME / f"{NAME}.inter", wanted)
         say(f"{form} is measured")
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
-            figures[form] = fresh.submit(measure, form, str(data_path)).result()
+        figures[form] = in_fresh_process(measure, form, str(data_path))
     own, loops = figures["missrec"], figures["recbole"]
     return {
-        "cpu": cpu_name(),
+        **machine(torch.get_num_threads()),
         "recbole": recbole.__version__,
         "whole_run": size._asdict() | figures["whole run"],
         "compared": small._asdict() | {"missrec": own, "recbole": loops},

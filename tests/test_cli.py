@@ -260,8 +260,8 @@ def test_damaged_feature_file_is_named(
         ),
         (
             "user_id:token\titem_id:token\ttimestamp:float\nu1\ti1\tnoon\n",
-            "--dataset=odd --model=SASRec: RecBole refuses them: ValueError: Unable to convert "
-            "column timestamp:float",
+            "--dataset=odd --model=SASRec: RecBole refuses them: ValueError: could not convert "
+            "string to float: 'noon'",
         ),
     ],
 )
