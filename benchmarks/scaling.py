@@ -74,12 +74,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--steps", type=positive, default=20, metavar="N", help="default: 20")
     add("--limit", type=positive, default=120, metavar="S", help="seconds; default: 120")
     add("--out", type=Path, metavar="PATH", help="write the figures here as JSON, too")
-    add("--plot", type=Path, metavar="PATH", help="draw them here, as SVG or PNG; needs matplotlib")
     args = parser.parse_args(argv)
     try:
-        for output in (args.out, args.plot):
-            if output:
-                check_writable(output)
+        if args.out:
+            check_writable(args.out)
     except UsageError as error:
         print(error, file=sys.stderr)
         return 2
@@ -95,10 +93,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(table(result))
     if args.out:
         write_json(args.out, result)
-    if args.plot:
-        from benchmarks.plots import plot_scaling
-
-        plot_scaling(rows, args.plot)
     return 0
 
 
