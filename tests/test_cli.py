@@ -362,7 +362,7 @@ def test_words_files_and_props_reach_the_run(shop: Path) -> None:
     assert main(words) == 0
     result = json.loads(Path("r.json").read_text())
     options = result["config"]
-    assert options["temperature"] == 0.07  # props/model/MISSRec.yaml
+    assert options["temperature"] == 0.1  # props/model/MISSRec.yaml
     assert options["id_weight"] == 1
     assert options["gamma"] == 0.2
     assert options["dropout"] == 0.3
