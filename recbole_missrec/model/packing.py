@@ -31,7 +31,7 @@ class Packed(NamedTuple):
         history: layout of the history tokens, one or several to a place.
         last: slots of the last item of each laid-out history, long ``[rows * times]``.
         interests: layout of the distinct interests of each row.
-        distinct: interests of the batch, ascending, the one for none among them, long.
+        distinct: interests of the batch, ascending, that for none among them if a slot is of it.
         interest: which of ``distinct`` stands in each slot, long ``[interest slots]``.
         read: the slots that the decoder reads; None without a decoder.
         everyone: all slots of the decoder as queries; None if it has one layer.
