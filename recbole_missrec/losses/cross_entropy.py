@@ -26,8 +26,8 @@ def chunked_cross_entropy(
     """Mean cross-entropy of the targets among the items of some slices.
 
     A chunk is computed twice, for the loss and for its gradient, and is held alone: memory beyond
-    the arguments and their gradients is that of one chunk, whatever the number of items; time is
-    a third more than that of the whole matrix.
+    the arguments and their gradients is that of one chunk, whatever the number of items; the
+    scores are computed once more than by the whole matrix.
 
     Args:
         score: scores of a chunk.

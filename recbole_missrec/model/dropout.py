@@ -8,7 +8,7 @@ _STEPS = 2**16
 
 
 def dropout(x: Tensor, p: float, training: bool) -> Tensor:
-    """``torch.nn.functional.dropout``; on the CPU in a sixth of its time.
+    """``torch.nn.functional.dropout``; faster on the CPU.
 
     PyTorch draws a value at a time there; here each 64-bit number of the same generator decides on
     four values. So p is rounded to a multiple of 2^-16, and the scale is that of the rounded p:

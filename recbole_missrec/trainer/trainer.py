@@ -81,7 +81,7 @@ class HookedTrainer(Base):
         return result
 
     def _build_optimizer(self, **kwargs: Any) -> torch.optim.Optimizer:
-        """RecBole's choice; for own models Adam in one kernel, about ten times as fast."""
+        """RecBole's choice; for own models Adam in one kernel, which is faster."""
         optimizer = super()._build_optimizer(**kwargs)
         if self.config.is_own_model and isinstance(optimizer, torch.optim.Adam):  # AdamW is one
             for group in optimizer.param_groups:
