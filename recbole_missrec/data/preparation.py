@@ -9,6 +9,7 @@ import pandas as pd
 from recbole.data.dataset import Dataset
 from recbole.utils import FeatureSource
 
+from recbole_missrec.data.atomic import read_interactions
 from recbole_missrec.data.groups import Groups
 
 
@@ -37,7 +38,9 @@ class ArrayDataset(Dataset):
             return None
         names = [name for name in header[:-1].split(separator) if name.split(":")[0] in empty]
         types = dict(zip(names, empty.dtypes, strict=True))
-        frame = pd.read_csv(filepath, sep=separator, usecols=names, dtype=types, encoding=encoding)
+        needed = (self.uid_field, self.iid_field, self.time_field)
+        required = [name for name in names if name.split(":")[0] in needed]
+        frame = read_interactions(Path(filepath), types, required, separator, encoding)
         return frame.set_axis(empty.columns, axis=1)
 
     def _filter_by_inter_num(self) -> None:

@@ -199,8 +199,6 @@ def test_a_capped_dozen(dozen: Path) -> None:
 # --- other options, other models -----------------------------------------------------------------
 
 OPTIONS: list[dict[str, Any]] = [
-    {"eval_args": {"split": {"LS": "valid_only"}, "order": "TO"}},
-    {"eval_args": {"split": {"LS": "test_only"}, "order": "TO"}},
     {"eval_args": {"split": {"RS": [2, 1, 1]}, "order": "TO", "group_by": "user"}},
     {"eval_args": {"split": {"RS": [2, 1, 1]}, "order": "TO", "group_by": "none"}},
     {"eval_args": {"split": {"TS": [2, 1, 1]}, "order": "TO"}},
@@ -218,7 +216,7 @@ def rated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("shops")
     header, *lines = DOZEN.splitlines()
     rows = [f"{line}\t{index / 7}" for index, line in enumerate([*lines, *lines])]
-    rows += ["\tx\t3\t1", "", "NA\ty\t2\t1e-3", 'b\t"x"\t4', "c\t x \t4\t"]
+    rows += ["d\tx\t3\t1", "", "e\ty\t2\t1e-3", 'b\t"x"\t4\tNA', "c\t x \t4\t"]
     tags = [f'\t"t{index} t"' for index in range(24)] + ["\t", "", "", "\t\tt", "\tt t t"]
     tagged = [row + tag for row, tag in zip(rows, tags, strict=True)]
     for name, more, table in (("rated", "", rows), ("tagged", "\ttags:token_seq", tagged)):
@@ -252,7 +250,7 @@ def test_groups_are_those_of_recboles_loops(keys: list[int], count: int) -> None
 
 def test_an_augmentation_of_its_own_stays(dozen: Path) -> None:
     assert issubclass(get_dataset_class(configure(dozen, "dozen", "SASRec")), PointerRows)
-    dien = get_dataset_class(configure(dozen, "dozen", "DIEN", valid_metric="MRR@10"))
+    dien = get_dataset_class(configure(dozen, "dozen", "DIEN"))
     assert not issubclass(dien, PointerRows)
     assert issubclass(dien, SharedRows)
 
