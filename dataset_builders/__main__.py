@@ -62,13 +62,18 @@ def _parse(words: list[str]) -> argparse.Namespace:
         description=DESCRIPTION,
         epilog=EXAMPLES,
         formatter_class=raw,
+        allow_abbrev=False,
     )
     commands = parser.add_subparsers(
         dest="source", metavar="SOURCE", title="sources", required=True
     )
     for name, source in SOURCES.items():
         command = commands.add_parser(
-            name, help=source.HELP, description=source.__doc__, formatter_class=raw
+            name,
+            help=source.HELP,
+            description=source.__doc__,
+            formatter_class=raw,
+            allow_abbrev=False,
         )
         source.add_arguments(command)
         command.add_argument(

@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         130 if interrupted.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if not words or words[0] in ("-h", "--help") or "--help" in words:
+    if not words or {"-h", "--help"} & set(words):
         print(HELP)
         return 0 if words else 2
     warnings.filterwarnings("ignore", category=FutureWarning, module="recbole")
