@@ -102,6 +102,9 @@ class Config(RecBoleConfig):
     def _get_final_config_dict(self) -> dict[str, Any]:
         external, internal = self.external_config_dict, self.internal_config_dict
         check_keys(external, internal, self.model)
+        if internal["MODEL_TYPE"] in (ModelType.CONTEXT, ModelType.DECISIONTREE):
+            # RecBole has them read labels; ranked like the others they learn like them, too
+            internal["train_neg_sample_args"] = {"distribution": "uniform", "sample_num": 1}
         final = super()._get_final_config_dict()
         sampled = external.get("train_neg_sample_args") is not None
         sequential = internal["MODEL_TYPE"] == ModelType.SEQUENTIAL

@@ -13,9 +13,11 @@ from recbole.utils import argument_list
 from torch.nn import ModuleDict
 
 from recbole_missrec.errors import UsageError, nearest
+from recbole_missrec.protocol import check_protocol
 
+# of a model whose default is among them: an option of another model may have the same name
 CHOICES: dict[str, tuple[str, ...]] = {
-    "learner": ("adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam"),
+    "learner": ("adam", "adamw", "sgd", "adagrad", "rmsprop"),
     "state": ("debug", "info", "warning", "error", "critical"),
     "loss_type": ("CE", "BPR"),
     "roles": ("item_queries", "interest_queries"),
@@ -61,14 +63,17 @@ RANGES: dict[str, tuple[float, float]] = {
     "max_train_prefixes": (1, 10**9),
     "MAX_ITEM_LIST_LENGTH": (1, 10**6),
     "seed": (0, 2**31 - 1),
+    "mask_ratio": (0.0, 1.0),
+    "k": (1, 10**6),
+    "shrink": (0.0, 1e9),
 }
 # options that are off by default, which therefore does not show their type
-TEXTS = ("result_file", "per_user", "resume")
+TEXTS = ("result_file", "per_user", "resume", "build")
 MAPPINGS = ("clip_grad_norm", "seq_len", "threshold", "val_interval")
-EVAL_ARGS = ("split", "group_by", "order", "mode")
-METRICS: tuple[str, ...] = ("recall", "hit", "ndcg", "mrr", "precision", "map")
-METRICS += ("shannonentropy",)  # RecBole's other list metrics fail with its own collector
-VALUE_METRICS = ("gauc", "auc", "logloss", "rmse", "mae")  # of no list of k items
+OPTIONAL = ("max_train_prefixes",)  # None turns them off where props turn them on
+INTERVALS = ("user_inter_num_interval", "item_inter_num_interval")
+_BOUND = r"\s*-?(inf|\d+(\.\d+)?)\s*"
+INTERVAL = re.compile(rf"[\[(]{_BOUND},{_BOUND}[\])](;[\[(]{_BOUND},{_BOUND}[\])])*")
 
 
 class OptionLoader(yaml.SafeLoader):
@@ -138,8 +143,9 @@ def check_values(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> None
     """
     for key, value in values.items():
         _check_type(key, value, defaults.get(key))
-        if key in CHOICES and value is not None:
-            _check_choice(key, value, CHOICES[key])
+        choices = CHOICES.get(key, ())
+        if str(defaults.get(key)).lower() in choices and _as_compared(key, value) not in choices:
+            raise UsageError(f"--{key}={value}: not a value of it; {nearest(str(value), choices)}")
         if key in RANGES and value is not None:
             low, high = RANGES[key]
             if isinstance(value, bool) or not isinstance(value, int | float):
@@ -148,12 +154,14 @@ def check_values(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> None
                 raise UsageError(f"--{key}={value}: must be a whole number")
             if not low <= value <= high:
                 raise UsageError(f"--{key}={value}: must lie between {low:g} and {high:g}")
-    _check_metrics(values)
-    _check_eval_args(values["eval_args"] or {})
+    check_protocol(values)
+    _check_inner(values)
     _check_together(values)
 
 
 def _check_type(key: str, value: Any, default: Any) -> None:
+    if value is None and key in OPTIONAL:
+        return
     if isinstance(default, bool):
         if not isinstance(value, bool):
             raise UsageError(f"--{key}={value}: must be True or False")
@@ -165,56 +173,41 @@ def _check_type(key: str, value: Any, default: Any) -> None:
     elif isinstance(default, str) or (key in TEXTS and value is not None):
         if not isinstance(value, str) and key != "gpu_id":
             raise UsageError(f"--{key}={value}: must be text; write --{key}=\"'{value}'\"")
+        if default and value == "" and key != "gpu_id":
+            raise UsageError(f"--{key}=: is empty; the default is '{default}'")
     elif (isinstance(default, dict) or key in MAPPINGS) and not isinstance(value, dict | None):
         like = f", like {default}" if default else ""
         raise UsageError(f"--{key}={value}: must be a mapping{like}")
 
 
-def _check_choice(key: str, value: Any, choices: Iterable[str]) -> None:
-    allowed = {choice.lower() for choice in choices}
-    if str(value).lower() not in allowed or (
-        key not in ("learner", "state") and value not in choices
-    ):
-        raise UsageError(f"--{key}={value}: not a value of it; {nearest(str(value), choices)}")
+def _as_compared(key: str, value: Any) -> Any:
+    return str(value).lower() if key in ("learner", "state") else value  # RecBole ignores case
 
 
-def _check_metrics(values: Mapping[str, Any]) -> None:
-    metrics, topk = values["metrics"], values["topk"]
-    metrics = [metrics] if isinstance(metrics, str) else metrics
-    topk = topk if isinstance(topk, list) else [topk]
-    if not isinstance(metrics, list) or not metrics:
-        raise UsageError(f"--metrics={metrics}: must be a list of names, like [Recall, NDCG]")
-    if not topk or any(type(k) is not int or not 1 <= k <= 10**6 for k in topk):
-        raise UsageError(f"--topk={values['topk']}: must be whole numbers from 1 to 1000000")
-    for metric in metrics:
-        if str(metric).lower() not in METRICS + VALUE_METRICS:
-            near = nearest(str(metric), METRICS + VALUE_METRICS)
-            raise UsageError(f"--metrics: unknown '{metric}'; {near}")
-    computed = [
-        name
-        for metric in metrics
-        for name in (
-            [metric] if metric.lower() in VALUE_METRICS else [f"{metric}@{k}" for k in topk]
-        )
-    ]
-    if str(values["valid_metric"]).lower() not in [name.lower() for name in computed]:
-        raise UsageError(
-            f"--valid_metric={values['valid_metric']}: not computed with these metrics and topk; "
-            + nearest(str(values["valid_metric"]), computed)
-        )
+def _check_inner(values: Mapping[str, Any]) -> None:
+    """Values within mappings and texts, which RecBole would misread without a word."""
+    for key in INTERVALS:
+        _check_interval(f"--{key}", values[key])
+    for field, interval in (values["val_interval"] or {}).items():
+        if not isinstance(interval, list):  # of a field of tokens
+            _check_interval(f"--val_interval: {field}", interval)
+    for field, length in (values["seq_len"] or {}).items():
+        if type(length) is not int or length < 1:
+            raise UsageError(f"--seq_len: {field}: {length} must be a whole number above 0")
+    for key, bound in (values["clip_grad_norm"] or {}).items():
+        if key not in ("max_norm", "norm_type"):
+            near = nearest(str(key), ["max_norm", "norm_type"])
+            raise UsageError(f"--clip_grad_norm: unknown '{key}'; {near}")
+        if type(bound) not in (int, float) or not bound > 0:
+            raise UsageError(f"--clip_grad_norm: {key}: {bound} must be a number above 0")
+    for file, columns in (values["load_col"] or {}).items():
+        if not isinstance(columns, list | None) and columns != "*":
+            raise UsageError(f"--load_col: {file}: {columns} must be a list of columns, or '*'")
 
 
-def _check_eval_args(eval_args: Mapping[str, Any]) -> None:
-    for key in eval_args:
-        if key not in EVAL_ARGS:
-            raise UsageError(f"--eval_args: unknown '{key}'; {nearest(str(key), EVAL_ARGS)}")
-    mode = eval_args.get("mode", "full")
-    for phase_mode in mode.values() if isinstance(mode, dict) else [mode]:
-        if not re.fullmatch(r"full|labeled|(uni|pop)\d+", str(phase_mode)):
-            raise UsageError(
-                f"--eval_args: unknown mode '{phase_mode}'; choose from 'full', 'labeled', "
-                "'uni100', 'pop100' or another number of sampled items"
-            )
+def _check_interval(name: str, interval: Any) -> None:
+    if interval is not None and not INTERVAL.fullmatch(str(interval)):
+        raise UsageError(f"{name}: '{interval}' is no interval; write one like '[5,inf)'")
 
 
 def _check_together(values: Mapping[str, Any]) -> None:
@@ -225,6 +218,8 @@ def _check_together(values: Mapping[str, Any]) -> None:
             )
     if values.get("log_wandb") and not find_spec("wandb"):
         raise UsageError("--log_wandb=True: wandb is not installed; `pip install wandb`")
+    if values["result_file"] and values["result_file"] == values["per_user"]:
+        raise UsageError(f"--per_user={values['per_user']}: is the result_file; name another file")
     modalities = values.get("modalities")
     if "modalities" in values and not (
         isinstance(modalities, list)
@@ -238,8 +233,9 @@ def _check_together(values: Mapping[str, Any]) -> None:
         raise UsageError(
             f"--n_heads={values['n_heads']}: must divide hidden_size {values['hidden_size']}"
         )
-    one_stack = values.get("structure", "encoder_decoder") != "encoder_decoder"
-    if one_stack and values["roles"] != "item_queries":
+    if values.get("roles", "item_queries") != "item_queries" and (
+        values["structure"] != "encoder_decoder"
+    ):
         raise UsageError(
             f"--roles={values['roles']}: only with --structure=encoder_decoder, "
             f"not {values['structure']}"

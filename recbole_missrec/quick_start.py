@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from recbole.data import data_preparation
-from recbole.utils import init_logger, init_seed
+from recbole.utils import EvaluatorType, init_logger, init_seed
 
 from recbole_missrec import __version__
 from recbole_missrec.config import Config
@@ -19,12 +19,23 @@ from recbole_missrec.data.dataset import data_identity
 from recbole_missrec.data.locate import check_files
 from recbole_missrec.errors import UsageError
 from recbole_missrec.evaluation.per_user import write_per_user
+from recbole_missrec.evaluation.ranking import METRICS
 from recbole_missrec.files import check_writable, replacing
-from recbole_missrec.registry import get_dataset_class, get_model, get_trainer
-from recbole_missrec.trainer.checkpoint import load_checkpoint
+from recbole_missrec.registry import (
+    get_dataset_class,
+    get_model,
+    get_trainer,
+    missing_package,
+)
+from recbole_missrec.trainer.checkpoint import (
+    LEAVES_MODEL,
+    check_unchanged,
+    load_checkpoint,
+)
 from recbole_missrec.trainer.freezing import count_parameters, freeze
 
 SCORES = 2**26  # scores of an evaluation batch, at most: its memory does not grow with the items
+RECBOLE_LOGS = ("log", "log_tensorboard")  # folders that RecBole makes where it is run
 PACKAGES = ("recbole", "torch", "numpy", "scipy", "pandas", "scikit-learn")
 
 
@@ -44,7 +55,14 @@ def train(config: Config) -> dict[str, Any]:
     trainer, (train_data, valid_data, test_data) = prepare(config)
     if config["resume"]:
         trainer.resume(config["resume"])
-    trainer.fit(train_data, valid_data, show_progress=config["show_progress"])
+    try:
+        trainer.fit(train_data, valid_data, show_progress=config["show_progress"])
+    except ImportError as error:
+        raise missing_package(config["model"], error) from error
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        if config.is_own_model:
+            raise
+        raise recbole_refuses(config, error) from error
     return report(trainer, valid_data, test_data)
 
 
@@ -53,21 +71,24 @@ def evaluate(checkpoint: str, command_line: dict[str, str]) -> dict[str, Any]:
 
     Args:
         checkpoint: path of a best checkpoint.
-        command_line: options that override the stored ones, such as ``data_path``.
+        command_line: options that override the stored ones: where data and outputs are, metrics,
+            and which candidates (the mode in ``eval_args``).
 
     Returns:
-        What ``--result_file`` holds.
+        What ``--result_file`` holds; the number of epochs trained is not known.
 
     Raises:
-        UsageError: not a checkpoint, or the data is not what it was trained on.
+        UsageError: not a checkpoint, an option that the training decided, or the data is not what
+            it was trained on.
     """
     stored = load_checkpoint(checkpoint)
     if "optimizer" in stored:
         raise UsageError(f"{checkpoint}: of an unfinished run; go on with --resume={checkpoint}")
     stored["config"] |= {"result_file": None, "per_user": None, "resume": None}  # the training's
-    trainer, (train_data, valid_data, test_data) = prepare(stored_config(stored, command_line))
-    trainer.saved_model_file = checkpoint
-    trainer.best_epoch, trainer.epoch_seconds = stored["epoch"], stored["epoch_seconds"]
+    config = stored_config(stored, command_line)
+    check_unchanged(stored["config"], config.resolved, LEAVES_MODEL)
+    trainer, (train_data, valid_data, test_data) = prepare(config)
+    trainer.saved_model_file, trainer.best_epoch = checkpoint, stored["epoch"]
     trainer.eval_collector.data_collect(train_data)
     return report(trainer, valid_data, test_data)
 
@@ -99,9 +120,10 @@ def prepare(config: Config) -> tuple[Any, tuple[Any, Any, Any]]:
         UsageError: files are missing or damaged, outputs cannot be written, or RecBole refuses.
     """
     check_files(config)
-    for output in (config["checkpoint_dir"] + "/*.pth", config["result_file"], config["per_user"]):
-        if output:
-            check_writable(Path(output))
+    folders = (config["checkpoint_dir"], *RECBOLE_LOGS)
+    outputs = [f"{folder}/*" for folder in folders] + [config["result_file"], config["per_user"]]
+    for output in filter(None, outputs):
+        check_writable(Path(output))
     init_seed(config["seed"], config["reproducibility"])
     init_logger(config)
     logger = getLogger()
@@ -115,13 +137,13 @@ def prepare(config: Config) -> tuple[Any, tuple[Any, Any, Any]]:
         )  # RecBole's loaders read it from the configuration
         config["eval_batch_size"] = min(config["eval_batch_size"], rows)
         loaders = data_preparation(config, dataset)
+        check_parts(config, loaders)
         init_seed(config["seed"], config["reproducibility"])
         model = get_model(config["model"])(config, loaders[0]._dataset).to(config["device"])
-    except (ValueError, KeyError, NotImplementedError) as error:
-        raise UsageError(
-            f"--dataset={config['dataset']} --model={config['model']}: RecBole refuses them: "
-            f"{type(error).__name__}: {' '.join(str(error).split())}"
-        ) from error
+    except UsageError:
+        raise
+    except Exception as error:  # RecBole lets an option of another type fail wherever it is used
+        raise recbole_refuses(config, error) from error
     if config.is_own_model:
         freeze(model, config["tune"])
     trainable, total = count_parameters(model)
@@ -133,6 +155,38 @@ def prepare(config: Config) -> tuple[Any, tuple[Any, Any, Any]]:
     trainer = get_trainer(config)(config, model)
     trainer.data_identity = identity
     return trainer, loaders
+
+
+def recbole_refuses(config: Config, error: Exception) -> UsageError:
+    """What to say where RecBole fails at options, or at data, that it does not check."""
+    getLogger().debug("refused by RecBole:", exc_info=error)
+    reason = " ".join(str(error).split())
+    return UsageError(
+        f"--dataset={config['dataset']} --model={config['model']}: RecBole refuses them: "
+        f"{type(error).__name__}: {reason} (--state=debug shows where)"
+    )
+
+
+def check_parts(config: Config, loaders: tuple[Any, Any, Any]) -> None:
+    """See that there is something to train on, to choose by and to report.
+
+    Raises:
+        UsageError: a part without rows, or too few items for the metrics.
+    """
+    for phase, loader in zip(("training", "validation", "test"), loaders, strict=True):
+        if not len(loader._dataset):
+            raise UsageError(
+                f"--dataset={config['dataset']}: the split leaves no {phase} rows; leave-one-out "
+                "needs users of at least 3 interactions, of 4 for a sequential model"
+            )
+    items = loaders[0]._dataset.item_num - 1
+    if items < 2:
+        raise UsageError(f"--dataset={config['dataset']}: has {items} item; nothing to rank")
+    lists = [name for name in config["metrics"] if name.lower() not in METRICS]
+    if config["eval_type"] == EvaluatorType.RANKING and lists and max(config["topk"]) > items:
+        raise UsageError(
+            f"--topk={config['topk']}: {lists[0]} needs lists of at most {items} items"
+        )
 
 
 def report(trainer: Any, valid_data: Any, test_data: Any) -> dict[str, Any]:
@@ -150,7 +204,7 @@ def report(trainer: Any, valid_data: Any, test_data: Any) -> dict[str, Any]:
         "valid": valid,
         "test": test,
         "best_epoch": trainer.best_epoch,
-        "epochs": len(seconds),
+        "epochs": len(seconds) or None,
         "seconds_per_epoch": sum(seconds) / len(seconds) if seconds else None,
         "peak_memory_mib": peak_memory_mib(),
         "parameters": {"trainable": trainable, "total": total},
@@ -197,8 +251,8 @@ def figures_table(result: dict[str, Any]) -> str:
     lines = ["  ".join(f"{cell:>9}" for cell in row) for row in rows]
     seconds = result["seconds_per_epoch"]
     lines.append(
-        f"best epoch {result['best_epoch']} (from 0) of {result['epochs']}"
-        + (f", {seconds:.2f} s an epoch" if seconds else "")
+        f"best epoch {result['best_epoch']} (from 0)"
+        + (f" of {result['epochs']}, {seconds:.2f} s an epoch" if seconds else "")
         + f", peak memory {result['peak_memory_mib']:,.0f} MiB"
     )
     lines.append(f"checkpoint {result['checkpoint']}")

@@ -34,12 +34,18 @@ def get_model(name: str) -> Any:
     try:
         model = recbole_get_model(name)
     except ImportError as error:
-        raise UsageError(
-            f"--model={name}: RecBole needs the package '{error.name}' for it; "
-            f"install it with `pip install {error.name}`"
-        ) from error
+        raise missing_package(name, error) from error
     torch.autograd.set_detect_anomaly(False)  # RecBole's sine.py turns it on for every model
     return model
+
+
+def missing_package(model: str, error: ImportError) -> UsageError:
+    """What to say where RecBole imports a package, now or in training, that is not there."""
+    package = {"faiss": "faiss-cpu"}.get(str(error.name), error.name)
+    return UsageError(
+        f"--model={model}: RecBole needs the package '{error.name}' for it; "
+        f"install it with `pip install {package}`"
+    )
 
 
 def get_dataset_class(config: Any) -> type:

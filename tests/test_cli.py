@@ -95,7 +95,50 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Refused:
         ("--data_path=3", "--data_path=3: must be text; write --data_path=\"'3'\""),
         ("--clip_grad_norm=5", "--clip_grad_norm=5: must be a mapping"),
         ("--eval_args={spilt: 1}", "--eval_args: unknown 'spilt'; did you mean 'split'?"),
+        ("--eval_args={mode: uni0}", "--eval_args: unknown mode 'uni0'; choose from 'full', "),
+        ("--eval_args={mode: {train: full}}", "--eval_args: mode of 'train'; choose from 'test', "),
+        ("--eval_args={order: OT}", "--eval_args: unknown order 'OT'; choose from 'RO', 'TO'"),
+        (
+            "--eval_args={group_by: foo}",
+            "--eval_args: unknown group_by 'foo'; choose from ",
+        ),
+        ("--eval_args={split: {LT: 1}}", "--eval_args: unknown split 'LT'; choose from 'LS', "),
+        ("--eval_args={split: LS}", "--eval_args: split LS: must be one mapping, like {LS: valid_"),
+        (
+            "--eval_args={split: {LS: test_only}}",
+            "split {LS: test_only}: did you mean 'valid",
+        ),
+        (
+            "--eval_args={split: {RS: [8, a, 1]}}",
+            "split {RS: [8, 'a', 1]}: must be three",
+        ),
+        (
+            "--eval_args={split: {RS: [1, 0, 0]}}",
+            "split {RS: [1, 0, 0]}: must be three sha",
+        ),
         ("--eval_args={mode: unix}", "--eval_args: unknown mode 'unix'; choose from 'full', "),
+        ("--learner=sparse_adam", "--learner=sparse_adam: not a value of it; choose from"),
+        (
+            "--clip_grad_norm={max_nrm: 1}",
+            "--clip_grad_norm: unknown 'max_nrm'; did you mean",
+        ),
+        (
+            "--clip_grad_norm={max_norm: a}",
+            "--clip_grad_norm: max_norm: a must be a number",
+        ),
+        ("--user_inter_num_interval=5", "--user_inter_num_interval=5: must be text"),
+        (
+            "--user_inter_num_interval=abc",
+            "--user_inter_num_interval: 'abc' is no interval; ",
+        ),
+        ("--val_interval={rating: '[3'}", "--val_interval: rating: '[3' is no interval; write one"),
+        ("--seq_len={words: a}", "--seq_len: words: a must be a whole number above 0"),
+        ("--load_col={inter: 5}", "--load_col: inter: 5 must be a list of columns"),
+        ("--checkpoint_dir=", "--checkpoint_dir=: is empty; the default is 'saved'"),
+        ("--result_file=a --per_user=a", "--per_user=a: is the result_file; name another file"),
+        ("--per_user=a --metrics=[AUC] --valid_metric=AUC", "--per_user: needs a ranking metric, "),
+        ("--model=BERT4Rec --mask_ratio=5", "--mask_ratio=5: must lie between 0 and 1"),
+        ("--model=ItemKNN --k=-3", "--k=-3: must lie between 1 and 1e+06"),
         ("--modalities=text", "--modalities=text: must be a list of names, like [text, image]"),
         ("--modalities=[text, text]", "--modalities=['text', 'text']: must be a list of names"),
         ("--n_heads=7", "--n_heads=7: must divide hidden_size 300"),
@@ -109,7 +152,7 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Refused:
         ),
         ("--model=sasrec", "--model=sasrec: no such model; did you mean 'SASRec'?"),
         ("--model=MISRec", "--model=MISRec: no such model; did you mean 'MISSRec'?"),
-        ("--model=", "--model=: no such model; choose from 'ADMMSLIM', 'AFM', "),
+        ("--model=", "--model=: no such model; the nearest of 94 is '"),
         ("--model=lightgbm", "--model=lightgbm: RecBole needs the package 'lightgbm' for it; inst"),
         ("word", "word: not an option; write --key=value"),
         ("-e=3", "-e=3: not an option; write --key=value"),
@@ -132,7 +175,7 @@ def test_option_that_is_refused(refused: Refused, words: str, message: str) -> N
         (b"\xff\xfe", "--config_files: a.yaml is not YAML: 'utf-8' codec can't decode"),
         (b"- epochs\n", "--config_files: a.yaml must hold `key: value` lines"),
         (b"epoch: 3\n", "--epoch: MISSRec has no such option; did you mean 'epochs'?"),
-        (b"1: 3\n", "--1: MISSRec has no such option; choose from "),
+        (b"1: 3\n", "--1: MISSRec has no such option; the nearest of "),
         (b"item_ids: 'no'\n", "--item_ids=no: must be True or False"),
         (
             b"a: !!python/name:os.system\n",
@@ -179,7 +222,8 @@ def test_known_shops_of_the_folder_are_suggested(refused: Refused, shop: Path) -
 
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == main(["-h"]) == main(["evaluate", "--help"]) == 0
-    assert capsys.readouterr().out.count("--dataset=NAME") >= 6
+    assert main(["evaluate", "-h"]) == 0
+    assert capsys.readouterr().out.count("--dataset=NAME") >= 8
     assert main([]) == 2
 
 
@@ -260,8 +304,27 @@ def test_damaged_feature_file_is_named(
         ),
         (
             "user_id:token\titem_id:token\ttimestamp:float\nu1\ti1\tnoon\n",
-            "--dataset=odd --model=SASRec: RecBole refuses them: ValueError: could not convert "
-            "string to float: 'noon'",
+            "shop/odd/odd.inter: line 2: timestamp is 'noon', not a number",
+        ),
+        (
+            "user_id:token\titem_id:token\ttimestamp:float\nu1\ti1\t1\nu1\ti1\t\n",
+            "shop/odd/odd.inter: line 3: no timestamp",
+        ),
+        (
+            "user_id:token\titem_id:token\ttimestamp:float\nu1\tNA\t1\n",
+            "shop/odd/odd.inter: line 2: no item_id",
+        ),
+        (
+            "user_id:token\titem_id:token\ttimestamp:float\nu1\ti1\t1\nu1\ti1\n",
+            "shop/odd/odd.inter: line 3 has 2 columns, not the 3 of the first line",
+        ),
+        (
+            "user_id:token\titem_id:token\ttimestamp:float\tx:float\nu1\ti1\t1\t2\t3\n",
+            "shop/odd/odd.inter: line 2 has 5 columns, not the 4 of the first line",
+        ),
+        (
+            "\ufeffuser_id:token\titem_id:token\ttimestamp:float\nu1\ti1\t1\n",
+            "shop/odd/odd.inter: begins with a byte order mark; save it as UTF-8 without one",
         ),
     ],
 )
@@ -272,9 +335,74 @@ def test_interactions_that_cannot_be_read(refused: Refused, content: str, messag
     assert said.startswith(message)
 
 
+def write_inter(interactions: list[str]) -> None:
+    """The shop `odd` of rows like ``u1 i1 5``."""
+    Path("shop/odd").mkdir(parents=True)
+    rows = ["user_id:token item_id:token timestamp:float", *interactions]
+    text = "\n".join(row.replace(" ", "\t") for row in rows)
+    Path("shop/odd/odd.inter").write_text(text + "\n")
+
+
+@pytest.mark.parametrize(
+    ("interactions", "model", "message"),
+    [
+        (["u1 i1 1", "u1 i2 2", "u2 i2 1", "u2 i1 2"], "SASRec", "the split leaves no valid"),
+        (["u1 i1 1", "u2 i1 1"], "Pop", "the split leaves no validation rows; leave-one-out needs"),
+        (["u1 i1 1", "u1 i1 2", "u1 i1 3", "u1 i1 4"], "Pop", "has 1 item; nothing to rank"),
+    ],
+)
+def test_shop_that_is_too_small(
+    refused: Refused, interactions: list[str], model: str, message: str
+) -> None:
+    write_inter(interactions)
+    said = refused("--dataset=odd", "--data_path=shop", f"--model={model}", "--state=error")
+    assert message in said
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--dataset=*", "--dataset=*: no such data set in "),
+        (
+            "--dataset=../tiny",
+            "--dataset=../tiny: is the name of a folder, not a path; ",
+        ),
+        (
+            "--load_col={inter: [user_id, item_id, prize]}",
+            "tiny.inter has no column prize; ",
+        ),
+        (
+            "--topk=[30] --valid_metric=MRR@30 --metrics=[MRR, ShannonEntropy]",
+            "--topk=[30]: ",
+        ),
+        ("--transform=mask_itemseq", "RecBole refuses them: TypeError: "),
+        ("--additional_feat_suffix=5", "RecBole refuses them: TypeError: "),
+        ("--eval_args={mode: labeled}", "RecBole refuses them: "),
+        ("--model=NeuMF --mlp_hidden_size=abc", "--model=NeuMF: RecBole refuses them: TypeError: "),
+        (
+            "--model=DGCF",
+            "--model=DGCF: RecBole refuses them: ValueError: Sample ",
+        ),
+    ],
+)
+def test_what_only_the_data_shows(refused: Refused, shop: Path, words: str, message: str) -> None:
+    given = dict.fromkeys(["dataset=tiny", "model=SASRec", f"data_path={shop}", "state=error"])
+    given |= dict.fromkeys(["show_progress=False", "epochs=1"])
+    options = {word.partition("=")[0]: word for word in given}
+    options |= {word.partition("=")[0]: word for word in words.removeprefix("--").split(" --")}
+    assert message in refused(*(f"--{word}" for word in options.values()))
+
+
+@pytest.mark.parametrize("folder", ["log", "log_tensorboard"])
+def test_file_where_recbole_makes_a_folder(refused: Refused, shop: Path, folder: str) -> None:
+    Path(folder).touch()
+    assert refused(*tiny_words(shop)) == f"{folder}/*: cannot be written: File exists"
+
+
 def test_model_that_needs_other_data(refused: Refused, shop: Path) -> None:
     message = refused(*tiny_words(shop, "SASRecF"))
-    assert message == "--dataset=tiny --model=SASRecF: RecBole refuses them: KeyError: 'class'"
+    said = "--dataset=tiny --model=SASRecF: RecBole refuses them: KeyError: 'class'"
+    assert message == f"{said} (--state=debug shows where)"
 
 
 @pytest.mark.parametrize("option", ["result_file", "per_user"])
@@ -288,7 +416,7 @@ def test_output_that_cannot_be_written_is_refused_before_training(
     assert message == f"{shop}: cannot be written: Is a directory"
     assert list(Path("saved").iterdir()) == []
     message = refused(*tiny_words(shop, checkpoint_dir="file"))
-    assert message == "file/*.pth: cannot be written: File exists"
+    assert message == "file/*: cannot be written: File exists"
 
 
 # --- checkpoints ---------------------------------------------------------------------------------
@@ -338,8 +466,11 @@ def test_checkpoint_of_another_catalogue(
 
 def test_options_that_a_checkpoint_decides(refused: Refused, result: dict[str, Any]) -> None:
     checkpoint = result["checkpoint"]
-    message = refused("evaluate", checkpoint, "--hidden_size=16")
-    assert message.startswith(f"{checkpoint}: of a model of other options: size mismatch for ")
+    for word in ("--hidden_size=16", "--n_heads=4", "--id_weight=1", "--seed=1", "--epochs=7"):
+        message = refused("evaluate", checkpoint, word)
+        assert message == f"{word}: the checkpoint keeps its own; leave it out"
+    message = refused("evaluate", checkpoint, "--eval_args={order: RO}")
+    assert message.startswith("--eval_args={'split': ")
     for word in ("--model=SASRec", "--dataset=other", "--config_files=a.yaml"):
         message = refused("evaluate", checkpoint, word)
         assert message == f"{word}: a checkpoint has its own; leave it out"

@@ -16,6 +16,7 @@ from recbole_missrec.config import Config
 from recbole_missrec.errors import UsageError
 from recbole_missrec.options import OptionLoader, parse_value
 from recbole_missrec.paths import props_dir
+from recbole_missrec.registry import known_models
 
 PROPS = sorted(props_dir().rglob("*.yaml"))
 NO_NEGATIVES = "none"  # what RecBole's Config makes of `train_neg_sample_args: ~`
@@ -102,9 +103,11 @@ def test_recboles_defaults_stay_recboles() -> None:
         ("BPR", {}, "uniform"),
         ("FPMC", {}, "uniform"),
         ("TransRec", {}, "uniform"),  # sequential, pairwise, without an option loss_type
-        ("DIN", {"metrics": ["AUC"], "eval_args": {"mode": "labeled"}}, "uniform"),
+        ("DIN", {"metrics": ["AUC"], "valid_metric": "AUC", "eval_args": {"mode": "labeled"}},
+         "uniform"),
+        ("DeepFM", {}, "uniform"),  # RecBole would have it read labels
     ],
-)
+)  # fmt: skip
 def test_negatives_are_sampled_for_the_models_that_need_them(
     model: str, options: dict[str, Any], distribution: str
 ) -> None:
@@ -124,6 +127,25 @@ def test_the_protocol_is_the_same_for_every_model(model: str) -> None:
     assert config["load_col"] == {"inter": ["user_id", "item_id", "timestamp"]}
     assert config["metrics"] == ["Recall", "NDCG", "MRR"]
     assert config["topk"] == [10, 50]
+
+
+def test_every_model_of_recbole_is_configured_by_its_defaults() -> None:
+    refused = []
+    for model in known_models():
+        try:
+            config = Config(model, "some-shop")
+        except UsageError as error:
+            refused.append((model, str(error).partition(":")[2]))
+            continue
+        assert config["eval_args"]["mode"] == {"valid": "full", "test": "full"}, model
+        assert config["metrics"] == ["Recall", "NDCG", "MRR"], model
+    needs = " RecBole needs the package 'lightgbm' for it; install it with `pip install lightgbm`"
+    assert set(refused) <= {(model, needs) for model in ("xgboost", "lightgbm")}
+
+
+def test_an_option_that_props_turn_on_can_be_turned_off() -> None:
+    config = Config("SASRec", "ml-100k", command_line={"max_train_prefixes": "None"})
+    assert config["max_train_prefixes"] is None
 
 
 def test_a_part_of_eval_args_leaves_the_rest() -> None:

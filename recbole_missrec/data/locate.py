@@ -1,5 +1,6 @@
 """Find the files of a data set before anything is read, or say how to make them."""
 
+import glob
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ def check_files(config: Any) -> None:
             interactions lack a column.
     """
     name, folder = config["dataset"], Path(config["data_path"])
-    interactions = list(folder.glob(f"{name}*.inter"))
+    if Path(name).name != name:
+        raise UsageError(f"--dataset={name}: is the name of a folder, not a path; see --data_path")
+    interactions = sorted(folder.glob(f"{glob.escape(name)}*.inter"))
     if not interactions:
         raise UsageError(_absent(name, folder, config["build"]))
     for path in interactions:
@@ -44,7 +47,10 @@ def _check_columns(path: Path, config: Any) -> None:
     if config["eval_args"]["order"] == "TO":
         needed.append(config["TIME_FIELD"])
     with path.open(encoding="utf-8", errors="replace") as file:
-        columns = file.readline().strip().split(config["field_separator"])
+        header = file.readline().strip()
+    if header.startswith("\ufeff"):
+        raise UsageError(f"{path}: begins with a byte order mark; save it as UTF-8 without one")
+    columns = header.split(config["field_separator"])
     there = [column.partition(":")[0] for column in columns if ":" in column]
     for name in needed:
         if name not in there:
@@ -52,6 +58,9 @@ def _check_columns(path: Path, config: Any) -> None:
                 f"{path}: its first line names no column {name}; it must be like "
                 "user_id:token item_id:token timestamp:float, with tabs between"
             )
+    for name in (config["load_col"] or {}).get("inter") or ():
+        if name not in (*there, config["TIME_FIELD"], "*"):  # times are read where there are any
+            raise UsageError(f"--load_col: {path} has no column {name}; {nearest(name, there)}")
 
 
 def _no_features(name: str, modality: str, path: Path) -> str:

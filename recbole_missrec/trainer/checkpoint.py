@@ -3,6 +3,7 @@
 import pickle
 import random
 import zipfile
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,11 @@ from recbole_missrec.errors import UsageError
 from recbole_missrec.files import replacing
 
 FORMAT = "recbole-missrec checkpoint 1"
+# options that may be otherwise than they were: where things are, and how much is done at a time
+_FREE = {"resume", "result_file", "per_user", "data_path", "eval_batch_size", "show_progress"}
+_FREE |= {"state", "gpu_id", "use_gpu", "worker"}
+LEAVES_TRAINING = frozenset(_FREE | {"epochs", "stopping_step"})  # a resumed run's figures
+LEAVES_MODEL = frozenset(_FREE | {"checkpoint_dir", "metrics", "topk", "valid_metric", "mode"})
 
 
 def save_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
@@ -52,6 +58,29 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> dic
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UsageError(f"{path}: not a checkpoint of recbole-missrec ({FORMAT})")
     return content
+
+
+def check_unchanged(
+    stored: Mapping[str, Any], given: Mapping[str, Any], free: Collection[str]
+) -> None:
+    """See that the options of a checkpoint are kept where they decide what it holds.
+
+    Args:
+        stored: options of the checkpoint.
+        given: options now.
+        free: those that may differ; ``mode``: that in ``eval_args``, which splits nothing.
+
+    Raises:
+        UsageError: names the first that differs.
+    """
+    for key in sorted(stored.keys() - free):
+        now, then = given.get(key), stored[key]
+        if key == "eval_args" and "mode" in free:
+            now, then = ({**args, "mode": None} for args in (given[key], then))
+        if now != then:
+            raise UsageError(
+                f"--{key}={given.get(key)}: the checkpoint keeps its own; leave it out"
+            )
 
 
 def is_plain(value: Any) -> bool:

@@ -15,6 +15,8 @@ from tqdm import tqdm
 from recbole_missrec.errors import Diverged, UsageError
 from recbole_missrec.evaluation.ranking import METRICS, ranking_metrics
 from recbole_missrec.trainer.checkpoint import (
+    LEAVES_TRAINING,
+    check_unchanged,
     load_checkpoint,
     random_state,
     save_checkpoint,
@@ -24,10 +26,6 @@ from recbole_missrec.trainer.ranks import Ranks, rank_targets
 
 # bars vanish when done, so that one line an epoch is what stays; none without a terminal
 recbole_trainer.tqdm = partial(tqdm, leave=False, disable=None)
-
-# what a resumed run may have otherwise than before: it leaves the figures as they are
-FREE_TO_CHANGE = {"resume", "result_file", "per_user", "data_path", "epochs", "stopping_step"}
-FREE_TO_CHANGE |= {"eval_batch_size", "show_progress", "state", "gpu_id", "use_gpu", "worker"}
 
 if TYPE_CHECKING:
     from recbole.trainer import Trainer as Base
@@ -200,9 +198,7 @@ class HookedTrainer(Base):
         state = load_checkpoint(path)
         if "optimizer" not in state:
             raise UsageError(f"--resume={path}: this run is finished; see the command `evaluate`")
-        for key in sorted(self.config.resolved.keys() - FREE_TO_CHANGE):
-            if self.config.resolved[key] != state["config"].get(key):
-                raise UsageError(f"--{key}: a resumed run keeps its own; leave it out")
+        check_unchanged(state["config"], self.config.resolved, LEAVES_TRAINING)
         if self.epochs <= state["epoch"]:
             raise UsageError(
                 f"--epochs={self.epochs}: the run has done {state['epoch']} epochs; give more"

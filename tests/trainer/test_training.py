@@ -156,9 +156,9 @@ def test_what_a_resumed_run_refuses(
         (f"--data_path={other}", f"{state}: trained on other items, interactions or features"),
         (f"--data_path={larger}", f"{state}: trained on other items, interactions or features"),
         ("--epochs=0", "--epochs=0: the run has done 0 epochs; give more"),
-        ("--hidden_size=16", "--hidden_size: a resumed run keeps its own; leave it out"),
-        ("--learner=sgd", "--learner: a resumed run keeps its own; leave it out"),
-        ("--learning_rate=1", "--learning_rate: a resumed run keeps its own; leave it out"),
+        ("--hidden_size=16", "--hidden_size=16: the checkpoint keeps its own; leave it out"),
+        ("--learner=sgd", "--learner=sgd: the checkpoint keeps its own; leave it out"),
+        ("--learning_rate=1", "--learning_rate=1: the checkpoint keeps its own; leave it out"),
         ("--model=SASRec", "--model=SASRec: a checkpoint has its own; leave it out"),
     ):
         capsys.readouterr()
