@@ -23,8 +23,8 @@ check: $(READY) ## lint, format and types
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
 
-bench: $(READY) ## time of a training epoch
-	$(BIN)/python -m benchmarks.train_epoch
+bench: $(READY) ## a training epoch against its padded form, and against the committed ratios
+	$(BIN)/python -m benchmarks.train_epoch --out results/bench.json --against docs/results/bench.json
 
 dataset/pantry-sample: | $(READY)
 	$(BIN)/python -m dataset_builders sample

@@ -8,7 +8,7 @@ import re
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -20,7 +20,8 @@ import torch
 from recbole.data.interaction import Interaction
 
 from recbole_missrec.config import Config
-from recbole_missrec.files import replacing
+from recbole_missrec.errors import UsageError
+from recbole_missrec.files import check_writable, replacing
 from recbole_missrec.quick_start import prepare
 
 
@@ -107,6 +108,63 @@ def positive(word: str) -> int:
     return int(word)
 
 
+def arguments(module: str, description: str) -> argparse.ArgumentParser:
+    """Parser of a benchmark's command line, with what all of them share.
+
+    Args:
+        module: name of the benchmark's module.
+        description: for ``--help``.
+    """
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {module}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--threads", type=positive, default=torch.get_num_threads(), metavar="N")
+    parser.add_argument("--out", type=Path, metavar="PATH", help="write the figures as JSON, too")
+    return parser
+
+
+def add_dataset(parser: argparse.ArgumentParser) -> None:
+    """Options that say which data set is read."""
+    parser.add_argument(
+        "--dataset", default="Scientific", metavar="NAME", help="default: Scientific"
+    )
+    parser.add_argument(
+        "--data_path", default="dataset", metavar="DIR", help="its folder; default: dataset"
+    )
+
+
+def report(
+    outputs: Sequence[Path | None],
+    run: Callable[[], dict[str, Any]],
+    table: Callable[[dict[str, Any]], str],
+) -> int:
+    """Run a benchmark, print its figures, write them into the first output.
+
+    Args:
+        outputs: files that it writes, or None; seen to be writable before the work.
+        run: gives the figures.
+        table: shows them.
+
+    Returns:
+        Exit status: 0, or 2 after a message about bad input.
+    """
+    try:
+        for output in filter(None, outputs):
+            check_writable(output)
+        result = run()
+    except UsageError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(table(result))
+    if outputs[0]:
+        with replacing(outputs[0]) as temporary:
+            temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
 def machine(threads: int) -> dict[str, Any]:
     """What figures depend on beside the code."""
     cpuinfo = Path("/proc/cpuinfo")
@@ -114,12 +172,6 @@ def machine(threads: int) -> dict[str, Any]:
     names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
     cpu = names[0] if names else platform.processor()
     return {"cpu": cpu, "threads": threads, "torch": torch.__version__}
-
-
-def write_json(path: Path, result: Any) -> None:
-    """Write figures, whole or not at all."""
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 def say(line: str) -> None:

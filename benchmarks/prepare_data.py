@@ -1,6 +1,5 @@
 """Time and memory to the first training batch: ``python -m benchmarks.prepare_data``."""
 
-import argparse
 import re
 import sys
 import tempfile
@@ -21,10 +20,17 @@ from recbole.data import data_preparation
 from recbole.data.dataset import SequentialDataset
 from tabulate import tabulate
 
-from benchmarks.measuring import in_fresh_process, machine, positive, say, write_json
+from benchmarks.measuring import (
+    arguments,
+    in_fresh_process,
+    machine,
+    positive,
+    report,
+    say,
+)
 from recbole_missrec.config import Config
 from recbole_missrec.errors import UsageError
-from recbole_missrec.files import check_writable, replacing
+from recbole_missrec.files import replacing
 from recbole_missrec.quick_start import prepare
 from recbole_missrec.registry import get_dataset_class
 
@@ -61,12 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         Exit status: 0, or 2 after a message about bad input.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.prepare_data",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = arguments("benchmarks.prepare_data", DESCRIPTION)
     add = parser.add_argument
     add("--users", type=positive, default=1_360_000, metavar="N", help="default: 1360000")
     add("--items", type=positive, default=447_000, metavar="N", help="default: 447000")
@@ -80,24 +81,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         help=f"{compared_help}; default: 200000",
     )
     add("--folder", type=Path, metavar="DIR", help="keep the files here; default: a temporary one")
-    add("--out", type=Path, metavar="PATH", help="write the figures here as JSON, too")
     args = parser.parse_args(argv)
-    try:
-        if args.out:
-            check_writable(args.out)
-        size = Size(args.users, args.items, args.interactions)
-        if args.folder:
-            result = run(size, args.compared, args.folder)
-        else:
-            with tempfile.TemporaryDirectory() as folder:
-                result = run(size, args.compared, Path(folder))
-        print(table(result))
-        if args.out:
-            write_json(args.out, result)
-    except UsageError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    size = Size(args.users, args.items, args.interactions)
+    with tempfile.TemporaryDirectory() as folder:
+        return report(
+            [args.out], lambda: run(size, args.compared, args.folder or Path(folder)), table
+        )
 
 
 def run(size: Size, compared: int, folder: Path) -> dict[str, Any]:

@@ -7,23 +7,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from tabulate import tabulate
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.measuring import (
     Bench,
+    add_dataset,
+    arguments,
     build,
     machine,
     positive,
+    report,
     say,
     seconds,
     train_step,
-    write_json,
 )
 from benchmarks.parts import step_parts, with_backward
-from recbole_missrec.errors import UsageError
-from recbole_missrec.files import check_writable
 
 DESCRIPTION = """\
 Time each part of a run of MISSRec at its default options, on the processor: from the start of the
@@ -42,44 +41,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         Exit status: 0, or 2 after a message about bad input.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.profile",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = arguments("benchmarks.profile", DESCRIPTION)
+    add_dataset(parser)
     add = parser.add_argument
-    add("--dataset", default="Scientific", metavar="NAME", help="default: Scientific")
-    add("--data_path", default="dataset", metavar="DIR", help="its folder; default: dataset")
-    add("--threads", type=positive, default=torch.get_num_threads(), metavar="N")
     add("--repeats", type=positive, default=7, metavar="N", help="default: 7")
-    add("--out", type=Path, metavar="PATH", help="write the figures here as JSON, too")
     trace_help = f"write a trace of {TRACED_STEPS} steps here, for chrome://tracing or Perfetto"
     add("--trace", type=Path, metavar="PATH", help=trace_help)
     args = parser.parse_args(argv)
-    try:
-        for output in (args.out, args.trace):
-            if output:
-                check_writable(output)
-        say("building")
-        start = time.perf_counter()
-        bench = build("MISSRec", args.dataset, args.threads, data_path=args.data_path)
-        batch = next(iter(bench.train_data))
-        ready = time.perf_counter() - start
-    except UsageError as error:
-        print(error, file=sys.stderr)
-        return 2
+    return report([args.out, args.trace], lambda: run(args), tables)
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Build, measure and, if asked for, trace."""
+    say("building")
+    start = time.perf_counter()
+    bench = build("MISSRec", args.dataset, args.threads, data_path=args.data_path)
+    batch = next(iter(bench.train_data))
+    ready = time.perf_counter() - start
     result = {"dataset": args.dataset, **machine(args.threads), "seconds_to_first_batch": ready}
-    result |= run(bench, batch, args.repeats)
-    print(tables(result))
-    if args.out:
-        write_json(args.out, result)
+    result |= measure(bench, batch, args.repeats)
     if args.trace:
         print(trace(bench, batch, args.trace))
-    return 0
+    return result
 
 
-def run(bench: Bench, batch: Any, repeats: int) -> dict[str, Any]:
+def measure(bench: Bench, batch: Any, repeats: int) -> dict[str, Any]:
     """Milliseconds of each part."""
     rows = {"data loading": {"forward_ms": loading_ms(bench), "backward_ms": None}}
     for name, part in step_parts(bench, batch).items():

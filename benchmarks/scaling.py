@@ -5,7 +5,6 @@ import sys
 import time
 from collections.abc import Sequence
 from itertools import islice
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -16,16 +15,15 @@ from tabulate import tabulate
 from benchmarks.generated import MEAN_LENGTH, batches, generated_model
 from benchmarks.measuring import (
     PeakMemory,
+    arguments,
     in_fresh_process,
     machine,
     positive,
+    report,
     say,
     train_step,
-    write_json,
 )
-from recbole_missrec.errors import UsageError
 from recbole_missrec.evaluation.ranking import count_ranks
-from recbole_missrec.files import check_writable
 from recbole_missrec.quick_start import SCORES
 
 DESCRIPTION = f"""\
@@ -59,41 +57,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         Exit status: 0, or 2 after a message about bad input.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.scaling",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = arguments("benchmarks.scaling", DESCRIPTION)
     add = parser.add_argument
     add("--items", type=positive, nargs="*", default=ITEMS, metavar="N", help=f"default: {ITEMS}")
     lengths_help = f"default: {LENGTHS}"
     add("--lengths", type=positive, nargs="*", default=LENGTHS, metavar="N", help=lengths_help)
     add("--models", nargs="+", choices=MODELS, default=list(MODELS), metavar="NAME")
-    add("--threads", type=positive, default=torch.get_num_threads(), metavar="N")
     add("--steps", type=positive, default=20, metavar="N", help="default: 20")
     add("--limit", type=positive, default=120, metavar="S", help="seconds; default: 120")
-    add("--out", type=Path, metavar="PATH", help="write the figures here as JSON, too")
     args = parser.parse_args(argv)
-    try:
-        if args.out:
-            check_writable(args.out)
-    except UsageError as error:
-        print(error, file=sys.stderr)
-        return 2
     points = [{"sweep": "items", "items": items, "longest": 50} for items in args.items]
     points += [{"sweep": "lengths", "items": 10_000, "longest": length} for length in args.lengths]
+    return report([args.out], lambda: run(points, args), table)
+
+
+def run(points: list[dict[str, Any]], args: argparse.Namespace) -> dict[str, Any]:
+    """Measure each model at each point, in a process of its own."""
     rows = []
     for point in points:
         for model in args.models:
             say(f"{model}: {point['items']:,} items, histories of at most {point['longest']:,}")
             limits = args.threads, args.steps, args.limit
             rows.append(point | in_fresh_process(measure, model, point, *limits))
-    result = {**machine(args.threads), "rows": rows}
-    print(table(result))
-    if args.out:
-        write_json(args.out, result)
-    return 0
+    return {**machine(args.threads), "rows": rows}
 
 
 def measure(model: str, point: dict[str, Any], threads: int, steps: int, limit: int) -> dict:

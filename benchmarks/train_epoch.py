@@ -1,6 +1,5 @@
 """Time and memory of MISSRec against its padded form: ``python -m benchmarks.train_epoch``."""
 
-import argparse
 import sys
 import time
 from collections.abc import Sequence
@@ -12,22 +11,23 @@ import torch
 from recbole.data.interaction import Interaction
 from tabulate import tabulate
 
+from benchmarks.guard import WORST, comparison, ratios, read_ratios
 from benchmarks.measuring import (
     Bench,
     PeakMemory,
+    add_dataset,
+    arguments,
     build,
     in_fresh_process,
     machine,
     positive,
+    report,
     say,
     seconds,
     train_step,
-    write_json,
 )
 from benchmarks.padded import PaddedMISSRec
 from benchmarks.parts import least_products, product_seconds, step_parts, with_backward
-from recbole_missrec.errors import UsageError
-from recbole_missrec.files import check_writable
 
 DESCRIPTION = """\
 Compare MISSRec with its padded form (benchmarks/padded.py), on the processor, at the default
@@ -56,16 +56,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         Exit status: 0, or 2 after a message about bad input.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.train_epoch",
-        description=DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = arguments("benchmarks.train_epoch", DESCRIPTION)
+    add_dataset(parser)
     add = parser.add_argument
-    add("--dataset", default="Scientific", metavar="NAME", help="default: Scientific")
-    add("--data_path", default="dataset", metavar="DIR", help="its folder; default: dataset")
-    add("--threads", type=positive, default=torch.get_num_threads(), metavar="N")
     add("--repeats", type=positive, default=3, metavar="N", help="rounds; default: 3")
     steps_help = "training steps timed in a round and scaled to an epoch, or all; default: 6"
     add(
@@ -75,19 +68,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="N",
         help=steps_help,
     )
-    add("--out", type=Path, metavar="PATH", help="write the figures here as JSON, too")
+    against_help = (
+        "compare the ratios with this file, an earlier --out; exit status 1 if one is lost"
+    )
+    add("--against", type=Path, metavar="PATH", help=against_help)
     args = parser.parse_args(argv)
-    try:
-        if args.out:
-            check_writable(args.out)
+    lost: list[str] = []
+
+    def measure() -> dict[str, Any]:
+        earlier = read_ratios(args.against) if args.against else None
         result = run(args.dataset, args.data_path, args.threads, args.repeats, args.steps)
-    except UsageError as error:
-        print(error, file=sys.stderr)
-        return 2
-    print(tables(result))
-    if args.out:
-        write_json(args.out, result)
-    return 0
+        if earlier:
+            table, worse = comparison(ratios(result), earlier)
+            print(table)
+            lost.extend(worse)
+        return result
+
+    status = report([args.out], measure, tables)
+    for name in lost:
+        print(f"{name}: below {WORST:g} of the earlier ratio", file=sys.stderr)
+    return status or int(bool(lost))
 
 
 def run(
