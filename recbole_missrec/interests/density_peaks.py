@@ -64,14 +64,15 @@ def _nearest_neighbours(x: Tensor, k: int) -> tuple[Tensor, Tensor]:
     if len(x) == 1:
         return x.new_zeros(1, 1, dtype=torch.long), x.new_zeros(1, 1)
     candidates = min(k + _SLACK, len(x) - 1)
-    found = []
+    index = torch.empty(len(x), k, dtype=torch.long, device=x.device)
+    squared = x.new_empty(len(x), k)  # both at once: kept parts of each block would scatter memory
     for rows in _blocks(len(x), max(len(x), candidates * x.shape[1])):
         rough = _rough_squared(x[rows], x)
         rough[torch.arange(len(rows)), rows] = torch.inf
         near = rough.topk(candidates, largest=False).indices  # [rows, candidates]
         exact, order = _exact_squared(x[rows], x[near]).sort(1)
-        found.append((near.gather(1, order)[:, :k], exact[:, :k]))
-    return torch.cat([near for near, _ in found]), torch.cat([exact for _, exact in found])
+        index[rows], squared[rows] = near.gather(1, order)[:, :k], exact[:, :k]
+    return index, squared
 
 
 def _distance_to_denser(x: Tensor, index: Tensor, squared: Tensor, density_rank: Tensor) -> Tensor:
