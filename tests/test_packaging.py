@@ -35,7 +35,7 @@ def test_pinned_versions_lie_within_the_bounds(
         if pin.marker is None or pin.marker.evaluate(environment)
     }
     extras = distribution.extras_require
-    bounds = [*distribution.install_requires, *extras["test"], *extras["check"]]
+    bounds = [*distribution.install_requires, *extras["test"], *extras["check"], *extras["plot"]]
     assert len(bounds) >= 15
 
     outside = [

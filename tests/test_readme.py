@@ -26,6 +26,7 @@ def command_blocks(text: str) -> list[list[str]]:
 SIZES = {  # so that benchmarks take seconds
     "train_epoch": "--steps=1 --repeats=1",
     "profile": "--repeats=1",
+    "scaling": "--items 300 --lengths 60 --steps=1",
     "prepare_data": "--users=1000 --items=300 --interactions=10000 --compared=5000",
 }
 README = command_blocks((ROOT / "README.md").read_text(encoding="utf-8"))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.plot_scaling import main as plot_main
 from benchmarks.scaling import main
 
 
@@ -27,3 +28,25 @@ def test_an_output_that_cannot_be_written_is_refused_first(
 ) -> None:
     assert main(["--out", str(tmp_path)]) == 2
     assert str(tmp_path) in capsys.readouterr().err
+
+
+def test_plot_of_measured_points(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    measured = {"step_seconds": 1.0, "step_memory_mib": 2.0, "evaluation_seconds": 3.0}
+    rows = [
+        {"sweep": sweep, "model": model, "items": items, "longest": 50 * items, **measured}
+        for sweep in ("items", "lengths")
+        for model in ("MISSRec", "SASRec")
+        for items in (10, 100)
+    ]
+    figures, plot = tmp_path / "figures.json", tmp_path / "plot.svg"
+    figures.write_text(json.dumps({"rows": rows}))
+    assert plot_main([str(figures), str(plot)]) == 0
+    drawn = plot.read_bytes()
+    assert drawn.count(b'id="axes_') == 6
+    for text in (b"MISSRec", b"SASRec", b"items of a history", b"ranking 10,000 users"):
+        assert text in drawn
+    assert plot_main([str(figures), str(plot)]) == 0
+    assert plot.read_bytes() == drawn
+    figures.write_text("{}")
+    assert plot_main([str(figures), str(plot)]) == 2
+    assert "is not what --out of benchmarks.scaling writes" in capsys.readouterr().err
