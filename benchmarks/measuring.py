@@ -160,9 +160,14 @@ def report(
         return 2
     print(table(result))
     if outputs[0]:
-        with replacing(outputs[0]) as temporary:
-            temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        write_json(outputs[0], result)
     return 0
+
+
+def write_json(path: Path, result: dict[str, Any]) -> None:
+    """Write figures, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 def machine(threads: int) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Time and memory as catalogue and histories grow: ``python -m benchmarks.scaling``."""
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Sequence
@@ -22,9 +23,11 @@ from benchmarks.measuring import (
     report,
     say,
     train_step,
+    write_json,
 )
+from recbole_missrec.errors import UsageError
 from recbole_missrec.evaluation.ranking import count_ranks
-from recbole_missrec.quick_start import SCORES
+from recbole_missrec.quick_start import evaluation_rows
 
 DESCRIPTION = f"""\
 Train and evaluate on generated catalogues (two modalities of 512 dimensions, all present), on the
@@ -37,6 +40,7 @@ Models at their defaults: MISSRec, the same with a sampled softmax, and SASRec o
 interests, a twentieth of the tokens, are assigned at random: discovery is timed by
 benchmarks.profile. A training step is the median of --steps after one to warm up, or of as many as
 fit in --limit seconds, at least one; an evaluation of 10,000 users is scaled up from some batches.
+What is in --out is not measured again, so that an interrupted run goes on.
 """
 ITEMS = (10**3, 10**4, 10**5, 10**6)
 LENGTHS = (50, 100, 200, 500, 1000)
@@ -72,14 +76,27 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(points: list[dict[str, Any]], args: argparse.Namespace) -> dict[str, Any]:
-    """Measure each model at each point, in a process of its own."""
-    rows = []
+    """Measure each model at each point, in a process of its own.
+
+    With ``--out`` each is written as it is done, and not measured again where it is there.
+    """
+    result: dict[str, Any] = {**machine(args.threads), "rows": []}
+    if args.out and args.out.is_file():
+        kept = json.loads(args.out.read_text(encoding="utf-8"))
+        if {**kept, "rows": []} != result:
+            raise UsageError(f"--out={args.out}: of another machine or version; name another file")
+        result = kept
     for point in points:
         for model in args.models:
+            asked = point | {"model": model}
+            if any(asked.items() <= row.items() for row in result["rows"]):
+                continue
             say(f"{model}: {point['items']:,} items, histories of at most {point['longest']:,}")
             limits = args.threads, args.steps, args.limit
-            rows.append(point | in_fresh_process(measure, model, point, *limits))
-    return {**machine(args.threads), "rows": rows}
+            result["rows"].append(point | in_fresh_process(measure, model, point, *limits))
+            if args.out:
+                write_json(args.out, result)
+    return result
 
 
 def measure(model: str, point: dict[str, Any], threads: int, steps: int, limit: int) -> dict:
@@ -112,7 +129,7 @@ def measure(model: str, point: dict[str, Any], threads: int, steps: int, limit: 
             taken.append(time.perf_counter() - start)
             if len(taken) > 1 and sum(taken) > limit:
                 break
-    users = min(2048, max(1, SCORES // items))
+    users = min(2048, evaluation_rows(items, longest))
     built.eval()
     rounds: list[float] = []
     with PeakMemory() as evaluation:

@@ -34,7 +34,9 @@ from recbole_missrec.trainer.checkpoint import (
 )
 from recbole_missrec.trainer.freezing import count_parameters, freeze
 
-SCORES = 2**26  # scores of an evaluation batch, at most: its memory does not grow with the items
+# of an evaluation batch, at most: its memory grows neither with the items nor with the histories
+SCORES = 2**26
+HISTORY_ITEMS = 2**18
 RECBOLE_LOGS = ("log", "log_tensorboard")  # folders that RecBole makes where it is run
 PACKAGES = ("recbole", "torch", "numpy", "scipy", "pandas", "scikit-learn")
 
@@ -132,10 +134,10 @@ def prepare(config: Config) -> tuple[Any, tuple[Any, Any, Any]]:
     try:
         dataset = get_dataset_class(config)(config)
         identity = data_identity(dataset)  # before the split, which consumes the interactions
-        rows = max(
-            1, SCORES // dataset.item_num
-        )  # RecBole's loaders read it from the configuration
-        config["eval_batch_size"] = min(config["eval_batch_size"], rows)
+        rows = evaluation_rows(dataset.item_num, config["MAX_ITEM_LIST_LENGTH"])
+        config["eval_batch_size"] = min(
+            config["eval_batch_size"], rows
+        )  # RecBole's loaders read it
         loaders = data_preparation(config, dataset)
         check_parts(config, loaders)
         init_seed(config["seed"], config["reproducibility"])
@@ -155,6 +157,16 @@ def prepare(config: Config) -> tuple[Any, tuple[Any, Any, Any]]:
     trainer = get_trainer(config)(config, model)
     trainer.data_identity = identity
     return trainer, loaders
+
+
+def evaluation_rows(items: int, longest: int) -> int:
+    """Rows of an evaluation batch that fit into memory.
+
+    Args:
+        items: number of items that are scored.
+        longest: items of a history, at most.
+    """
+    return max(1, min(SCORES // items, HISTORY_ITEMS // longest))
 
 
 def recbole_refuses(config: Config, error: Exception) -> UsageError:

@@ -21,6 +21,11 @@ def test_every_model_is_measured(tmp_path: Path, capsys: pytest.CaptureFixture[s
         assert row["users_measured"] >= 2048
         assert row["step_seconds"] > 0 and row["evaluation_seconds"] > 0
     assert "10,000 users s" in capsys.readouterr().out
+    assert main(words) == 0  # what is there is kept
+    assert json.loads(out.read_text())["rows"] == rows
+    words[words.index("--threads") + 1] = "2"
+    assert main(words) == 2
+    assert f"--out={out}: of another machine or version" in capsys.readouterr().err
 
 
 def test_an_output_that_cannot_be_written_is_refused_first(
