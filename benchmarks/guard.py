@@ -8,11 +8,11 @@ from tabulate import tabulate
 
 from recbole_missrec.errors import UsageError
 
-WORST = 0.75  # of the earlier ratio; what a noisy machine makes of the same code is above it
+WORST = 0.75  # of the earlier ratio: the padded form's time alone varies by a fifth and more
 
 
 def ratios(result: dict[str, Any]) -> dict[str, float]:
-    """The ratios of ``benchmarks.train_epoch``, which hardly depend on the machine.
+    """The ratios of ``benchmarks.train_epoch``, which depend less on the machine than seconds.
 
     Args:
         result: what its ``--out`` holds.

@@ -40,7 +40,8 @@ Models at their defaults: MISSRec, the same with a sampled softmax, and SASRec o
 interests, a twentieth of the tokens, are assigned at random: discovery is timed by
 benchmarks.profile. A training step is the median of --steps after one to warm up, or of as many as
 fit in --limit seconds, at least one; an evaluation of 10,000 users is scaled up from some batches.
-What is in --out is not measured again, so that an interrupted run goes on.
+What is in --out is not measured again, whatever --steps and --limit, so that an interrupted run
+goes on.
 """
 ITEMS = (10**3, 10**4, 10**5, 10**6)
 LENGTHS = (50, 100, 200, 500, 1000)
@@ -82,8 +83,11 @@ def run(points: list[dict[str, Any]], args: argparse.Namespace) -> dict[str, Any
     """
     result: dict[str, Any] = {**machine(args.threads), "rows": []}
     if args.out and args.out.is_file():
-        kept = json.loads(args.out.read_text(encoding="utf-8"))
-        if {**kept, "rows": []} != result:
+        try:
+            kept = json.loads(args.out.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise UsageError(f"--out={args.out}: is not what --out writes") from error
+        if not isinstance(kept, dict) or {**kept, "rows": []} != result:
             raise UsageError(f"--out={args.out}: of another machine or version; name another file")
         result = kept
     for point in points:

@@ -26,6 +26,10 @@ def test_every_model_is_measured(tmp_path: Path, capsys: pytest.CaptureFixture[s
     words[words.index("--threads") + 1] = "2"
     assert main(words) == 2
     assert f"--out={out}: of another machine or version" in capsys.readouterr().err
+    for content, reason in (("[", "is not what --out writes"), ("[]", "of another machine")):
+        out.write_text(content)
+        assert main(words) == 2
+        assert f"--out={out}: {reason}" in capsys.readouterr().err
 
 
 def test_an_output_that_cannot_be_written_is_refused_first(
