@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from pandas._libs.parsers import STR_NA_VALUES
 
+from dataset_builders.downloads import SourceFile
 from recbole_missrec.data.features import write_features
 from recbole_missrec.errors import UsageError
 
@@ -34,6 +35,23 @@ class ItemFeatures:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where the data comes from, for the data set's card.
+
+    Attributes:
+        sources: the files that were read.
+        steps: what was done, in order, each with what it left: ``("5-core", "8,442 users, ...")``.
+        published: users, items and interactions that a publication states, by these names.
+        publication: what they are stated in.
+    """
+
+    sources: tuple[SourceFile, ...] = ()
+    steps: tuple[tuple[str, str], ...] = ()
+    published: dict[str, int] = field(default_factory=dict)
+    publication: str = ""
+
+
+@dataclass(frozen=True)
 class DatasetContent:
     """What a source hands over.
 
@@ -41,16 +59,21 @@ class DatasetContent:
         name: name of the data set.
         interactions: columns user_id, item_id (raw tokens) and timestamp (a number). Where a user's
             timestamps are equal, the order of the rows is the order of events.
-        features: modality -> features.
-        texts: raw item token -> text.
+        features: modality -> features that come ready-made, or made by the source.
+        texts: raw item token -> text, of each item that has one.
+        pictures: raw item token -> a file, or the address (http, https) of one, of each item that
+            may have one.
+        origin: where the data comes from and what was done to it.
         files: path inside the data set's folder -> content, of any further file.
         label: a word on the nature of the data, printed with the name.
     """
 
     name: str
     interactions: pd.DataFrame
-    features: dict[str, ItemFeatures]
+    features: dict[str, ItemFeatures] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
+    pictures: dict[str, Path | str] = field(default_factory=dict)
+    origin: Origin = field(default_factory=lambda: Origin())
     files: dict[str, bytes] = field(default_factory=dict)
     label: str = ""
 

@@ -37,7 +37,8 @@ from recbole_missrec.trainer.freezing import count_parameters, freeze
 # of an evaluation batch, at most: its memory grows neither with the items nor with the histories
 SCORES = 2**26
 HISTORY_ITEMS = 2**18
-RECBOLE_LOGS = ("log", "log_tensorboard")  # folders that RecBole makes where it is run
+# Folders that RecBole makes where it is run: made here, since it stops if another run is first.
+RECBOLE_LOGS = ("log/{model}", "log_tensorboard")
 PACKAGES = ("recbole", "torch", "numpy", "scipy", "pandas", "scikit-learn")
 
 
@@ -122,8 +123,9 @@ def prepare(config: Config) -> tuple[Any, tuple[Any, Any, Any]]:
         UsageError: files are missing or damaged, outputs cannot be written, or RecBole refuses.
     """
     check_files(config)
-    folders = (config["checkpoint_dir"], *RECBOLE_LOGS)
-    outputs = [f"{folder}/*" for folder in folders] + [config["result_file"], config["per_user"]]
+    logs = [folder.format(model=config["model"]) for folder in RECBOLE_LOGS]
+    outputs = [f"{folder}/*" for folder in (config["checkpoint_dir"], *logs)]
+    outputs += [config["result_file"], config["per_user"]]
     for output in filter(None, outputs):
         check_writable(Path(output))
     init_seed(config["seed"], config["reproducibility"])
