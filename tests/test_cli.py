@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
+from errno import EEXIST
 from pathlib import Path
 from typing import Any
 
@@ -393,10 +394,31 @@ def test_what_only_the_data_shows(refused: Refused, shop: Path, words: str, mess
     assert message in refused(*(f"--{word}" for word in options.values()))
 
 
-@pytest.mark.parametrize("folder", ["log", "log_tensorboard"])
-def test_file_where_recbole_makes_a_folder(refused: Refused, shop: Path, folder: str) -> None:
+@pytest.mark.parametrize(
+    ("folder", "message"),
+    [
+        ("log", "log/MISSRec/*: cannot be written: Not a directory"),
+        ("log_tensorboard", "log_tensorboard/*: cannot be written: File exists"),
+    ],
+)
+def test_file_where_recbole_makes_a_folder(
+    refused: Refused, shop: Path, folder: str, message: str
+) -> None:
     Path(folder).touch()
-    assert refused(*tiny_words(shop)) == f"{folder}/*: cannot be written: File exists"
+    assert refused(*tiny_words(shop)) == message
+
+
+def test_runs_that_start_together(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # RecBole looks for a folder and then makes it: here another run is always between the two.
+    def makedirs(name: str, mode: int = 0o777, exist_ok: bool = False) -> None:
+        Path(name).mkdir(mode, parents=True, exist_ok=True)
+        if not exist_ok:
+            raise FileExistsError(EEXIST, name)
+
+    monkeypatch.setattr("os.makedirs", makedirs)
+    words = tiny_words(shop, epochs=1, checkpoint_dir="elsewhere", result_file="r.json")
+    assert main(words) == 0
+    assert Path("r.json").is_file()
 
 
 def test_model_that_needs_other_data(refused: Refused, shop: Path) -> None:
