@@ -4,15 +4,20 @@ PYTHON ?= python3.11 python3.10 python3
 BIN = .venv/bin
 READY = .venv/.ready
 
-.PHONY: help run test quick check bench
+.PHONY: help run test test-gpu quick check bench
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
 
 run: $(READY) dataset/pantry-sample ## train and evaluate MISSRec on the sample data set
 	$(BIN)/python run_recbole_missrec.py --dataset=pantry-sample
 
 test: $(READY) ## the whole test suite
+	$(BIN)/python -m pytest
+
+test-gpu: $(READY) ## the whole test suite on a GPU, tests/test_devices.py against the CPU
+	@$(BIN)/python -c 'import sys, torch; torch.cuda.is_available() or sys.exit( \
+	    f"test-gpu needs a GPU and a CUDA build of torch; torch {torch.__version__} sees none")'
 	$(BIN)/python -m pytest
 
 quick: $(READY) ## the tests that are not marked slow
