@@ -2,8 +2,6 @@
 
 import json
 import platform
-import resource
-import sys
 from importlib.metadata import version
 from logging import getLogger
 from pathlib import Path
@@ -21,6 +19,7 @@ from recbole_missrec.errors import UsageError
 from recbole_missrec.evaluation.per_user import write_per_user
 from recbole_missrec.evaluation.ranking import METRICS
 from recbole_missrec.files import check_writable, replacing
+from recbole_missrec.memory import peak_memory_mib
 from recbole_missrec.registry import (
     get_dataset_class,
     get_model,
@@ -271,11 +270,3 @@ def figures_table(result: dict[str, Any]) -> str:
     )
     lines.append(f"checkpoint {result['checkpoint']}")
     return "\n".join(lines)
-
-
-def peak_memory_mib() -> float:
-    """Highest memory of this process so far, on the GPU if one is used, in MiB."""
-    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
-        return torch.cuda.max_memory_allocated() / 2**20
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB; bytes on macOS
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)

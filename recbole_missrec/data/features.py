@@ -2,7 +2,8 @@
 
 It holds two tensors, ``features`` (float16 or float32 ``[rows, dim]``) and ``tokens`` (uint8, the
 UTF-8 of the raw item tokens, one a line), and in its metadata the format, its version, the name of
-the encoder and a SHA-256 digest of both tensors. Rows are found by token, never by position.
+the encoder, a SHA-256 digest of both tensors and, where a builder made it, one of all that it was
+made of. Rows are found by token, never by position.
 """
 
 import hashlib
@@ -35,6 +36,7 @@ class FeatureFile:
         matrix: float16 or float32 ``[rows, dim]``, mapped from the file, read when used.
         encoder: name of the encoder that made the features.
         digest: SHA-256 of tokens and features, in hexadecimal.
+        made_of: digest of encoder, options, items, texts or pictures; empty where not known.
     """
 
     path: Path
@@ -42,10 +44,15 @@ class FeatureFile:
     matrix: Tensor
     encoder: str
     digest: str
+    made_of: str = ""
 
 
 def write_features(
-    path: str | Path, tokens: Sequence[str], matrix: Tensor | np.ndarray, encoder: str
+    path: str | Path,
+    tokens: Sequence[str],
+    matrix: Tensor | np.ndarray,
+    encoder: str,
+    made_of: str = "",
 ) -> None:
     """Write a feature file; an old one of this name stays whole until the new one is complete.
 
@@ -54,6 +61,8 @@ def write_features(
         tokens: raw item token of each row, unique, without line breaks.
         matrix: float16 or float32 ``[rows, dim]``, finite.
         encoder: name of the encoder.
+        made_of: digest of all that the features depend on, by which a builder sees later whether
+            they are up to date.
 
     Raises:
         UsageError: tokens and matrix do not make a valid file.
@@ -64,6 +73,7 @@ def write_features(
     _check(path, tokens, features)
     encoded = _encode(path, tokens)
     metadata = FORMAT | {"encoder": encoder, "digest": feature_digest(encoded, features)}
+    metadata |= {"made_of": made_of} if made_of else {}
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         unfinished.touch()
@@ -116,7 +126,9 @@ def read_features(path: str | Path) -> FeatureFile:
         raise UsageError(f"{path}: damaged: its content does not fit its digest; make it again")
     tokens = _decode(path, encoded)
     _check(path, tokens, features)
-    return FeatureFile(path, tokens, features, metadata["encoder"], metadata["digest"])
+    return FeatureFile(
+        path, tokens, features, metadata["encoder"], metadata["digest"], metadata.get("made_of", "")
+    )
 
 
 def align_features(

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from recbole_missrec.errors import Diverged, UsageError
 from recbole_missrec.evaluation.ranking import METRICS, ranking_metrics
+from recbole_missrec.memory import release_free_memory
 from recbole_missrec.trainer.checkpoint import (
     LEAVES_TRAINING,
     check_unchanged,
@@ -96,6 +97,7 @@ class HookedTrainer(Base):
             set_random_state(self._resumed["random"])
             self._resumed = None
         start = time.perf_counter()
+        release_free_memory()
         if hasattr(self.model, "discover_interests"):
             if epoch_idx and epoch_idx % self.config["interest_every"] == 0:
                 self.model.discover_interests(epoch_idx)
@@ -107,6 +109,7 @@ class HookedTrainer(Base):
             loss = self._train_batches(train_data, show_progress)
         else:
             loss = super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
+        release_free_memory()
         self.epoch_seconds.append(time.perf_counter() - start)
         total = sum(loss) if isinstance(loss, tuple) else loss
         self._epoch_line = f"epoch {epoch_idx:>3}  {self.epoch_seconds[-1]:6.1f} s"
