@@ -46,5 +46,5 @@ $(READY): setup.cfg constraints.txt
 	    "which has no wheel for 3.12. Tried:$$tried. Set PYTHON=/path/to/python3.11." >&2; \
 	exit 2
 	$(BIN)/python -m pip install --constraint constraints.txt torch==2.13.0
-	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[test,check,plot]'
+	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[test,check]'
 	@touch $@

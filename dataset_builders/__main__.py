@@ -2,17 +2,44 @@
 
 import argparse
 import re
+import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
-from dataset_builders.dataset_files import write_dataset
-from dataset_builders.sources import ml_100k, released, sample
+from dataset_builders.building import Settings, build_dataset
+from dataset_builders.downloads import cached, default_cache, remote_size
+from dataset_builders.encoders import ENCODERS, choose, default_encoder
+from dataset_builders.encoders.interface import Encoder
+from dataset_builders.inspection import inspect
+from dataset_builders.pictures import Limits
+from dataset_builders.sources import (
+    amazon,
+    corpus,
+    lastfm,
+    mmrec,
+    movielens,
+    released,
+    sample,
+    tabular,
+)
 from recbole_missrec.errors import UsageError, nearest
 
-SOURCES: dict[str, ModuleType] = {"released": released, "ml-100k": ml_100k, "sample": sample}
+SOURCES: dict[str, ModuleType] = {
+    "amazon": amazon,
+    "corpus": corpus,
+    "movielens": movielens,
+    "lastfm": lastfm,
+    "tabular": tabular,
+    "released": released,
+    "mmrec": mmrec,
+    "sample": sample,
+}
+NONE = "none"
+ENCODER_OPTIONS = ("model", "pretrained", "pooling")
 
 DESCRIPTION = """\
 Make a data set that run_recbole_missrec.py can train on, in the folder OUT/NAME:
@@ -20,15 +47,23 @@ Make a data set that run_recbole_missrec.py can train on, in the folder OUT/NAME
   NAME.inter                  interactions: user, item, time (a RecBole atomic file)
   NAME.MODALITY.safetensors   one feature matrix per modality, text or image
   NAME.text.tsv               the texts of the items, where there are any
+  NAME.pictures.tsv           where their pictures lie, where there are any
+  README.md, card.json        what it is made of, counts, coverage, digests
 
-An older data set of that name is replaced file by file, after the new one is complete.
+An older data set of that name is replaced file by file, after the new one is complete. Features
+that were made of the same texts or pictures by the same encoder are kept. An interrupted build goes
+on when the same command is given again.
 """
 
 EXAMPLES = """\
 examples:
   python -m dataset_builders sample
-  python -m dataset_builders ml-100k
-  python -m dataset_builders released downloads/Scientific --name Scientific
+  python -m dataset_builders movielens --set 100k --posters posters --abstracts abstracts.tsv
+  python -m dataset_builders amazon --set Pantry
+  python -m dataset_builders amazon --set Pantry --encoder clip
+  python -m dataset_builders tabular orders.csv --user customer --item sku --time date --name shop
+  torchrun --nproc_per_node=2 -m dataset_builders amazon --set Office
+  python -m dataset_builders inspect dataset/Pantry
 """
 
 
@@ -38,7 +73,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Build one data set.
+    """Build one data set, or look at one.
 
     Args:
         argv: words of the command line; those of the process if not given.
@@ -46,13 +81,67 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         Exit status: 0, or 2 after bad input, with one message on stderr.
     """
+    words = sys.argv[1:] if argv is None else list(argv)
     try:
-        options = _parse(sys.argv[1:] if argv is None else list(argv))
-        print(write_dataset(SOURCES[options.source].build(options), options.out))
+        options = _parse(words)
+        print(options.run(options, words), end="")
     except (UsageError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on where it was", file=sys.stderr)
+        return 130
     return 0
+
+
+def _inspect(options: argparse.Namespace, words: list[str]) -> str:
+    return inspect(options.folder, options.items) + "\n"
+
+
+def _build(options: argparse.Namespace, words: list[str]) -> str:
+    command = ("python", "-m", "dataset_builders", *words)
+    source = SOURCES[options.command]
+    names = {modality: getattr(options, modality) or options.encoder for modality in ENCODERS}
+    encoders = {
+        m: _choose(m, name, options) for m, name in names.items() if name not in (None, NONE)
+    }
+    if hasattr(source, "addresses"):
+        _announce(source.addresses(options), options.cache, command)
+    content = source.build(options)
+    for modality, inputs in (("text", content.texts), ("image", content.pictures)):
+        if inputs and modality not in content.features and names[modality] is None:
+            light = getattr(source, "LIGHT", False)
+            name = default_encoder(modality, light)
+            encoders[modality] = _choose(modality, name, options)
+    limits = replace(Limits(), private_addresses=options.private_addresses)
+    settings = Settings(
+        tuple(encoders.values()), options.cache, limits, not options.no_rebuild, command
+    )
+    summary = build_dataset(content, options.out, settings)
+    return f"{summary}\n" if summary else ""
+
+
+def _choose(modality: str, name: str, options: argparse.Namespace) -> Encoder:
+    given = {key: getattr(options, f"{modality}_{key}") for key in ENCODER_OPTIONS}
+    return choose(modality, name, options.autocast, **given)
+
+
+def _announce(addresses: list[str], cache: Path, command: tuple[str, ...]) -> None:
+    """Say what will be fetched and how large it is, before anything is.
+
+    Raises:
+        UsageError: no network, with the command for files that were fetched elsewhere.
+    """
+    for address in addresses:
+        if cached(address, cache) is not None:
+            continue
+        try:
+            size = remote_size(address)
+        except UsageError as error:
+            elsewhere = shlex.join((*command, "--source", "FOLDER"))
+            raise UsageError(f"{error}; with files fetched elsewhere: {elsewhere}") from error
+        told = "size not known" if size is None else f"{size / 1e6:,.1f} MB"
+        print(f"to fetch: {address} ({told})", file=sys.stderr)
 
 
 def _parse(words: list[str]) -> argparse.Namespace:
@@ -65,7 +154,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
         allow_abbrev=False,
     )
     commands = parser.add_subparsers(
-        dest="source", metavar="SOURCE", title="sources", required=True
+        dest="command", metavar="SOURCE", title="sources", required=True
     )
     for name, source in SOURCES.items():
         command = commands.add_parser(
@@ -76,18 +165,61 @@ def _parse(words: list[str]) -> argparse.Namespace:
             allow_abbrev=False,
         )
         source.add_arguments(command)
-        command.add_argument(
-            "--out", type=Path, default=Path("dataset"), help="folder of data sets (dataset)"
-        )
-    if not words or (words[0] not in SOURCES and not words[0].startswith("-")):
+        _add_common_arguments(command)
+        command.set_defaults(run=_build)
+    command = commands.add_parser(
+        "inspect", help="look at a data set: card, digests of its files, some items"
+    )
+    command.add_argument("folder", metavar="DIR", type=Path, help="folder of the data set")
+    command.add_argument("--items", type=int, default=5, help="number of items to show (5)")
+    command.set_defaults(run=_inspect)
+    known = commands.choices
+    if not words or (words[0] not in known and not words[0].startswith("-")):
         given = words[0] if words else ""
-        raise UsageError(f"SOURCE '{given}': no such source; {nearest(given, SOURCES)}")
+        raise UsageError(f"SOURCE '{given}': no such source; {nearest(given, known)}")
     options, unknown = parser.parse_known_args(words)
     if unknown:
-        known = re.findall(r"--[\w-]+", commands.choices[options.source].format_usage())
         wrong = unknown[0].partition("=")[0]
-        raise UsageError(f"{wrong}: not an option of {options.source}; {nearest(wrong, known)}")
+        usage = re.findall(r"--[\w-]+", known[options.command].format_usage())
+        raise UsageError(f"{wrong}: not an option of {options.command}; {nearest(wrong, usage)}")
     return options
+
+
+def _add_common_arguments(command: argparse.ArgumentParser) -> None:
+    making = command.add_argument_group("features")
+    for modality, names in ENCODERS.items():
+        making.add_argument(
+            f"--{modality}", metavar="ENCODER", help=f"{', '.join(names)}, or {NONE}"
+        )
+        making.add_argument(
+            f"--{modality}-model", metavar="NAME|DIR", help="of bert, vit and clip, which model"
+        )
+        making.add_argument(
+            f"--{modality}-pretrained", metavar="TAG|FILE", help="of clip, which weights"
+        )
+    making.add_argument("--text-pooling", choices=["cls", "mean"], help="of bert (cls)")
+    making.set_defaults(image_pooling=None)
+    making.add_argument("--encoder", choices=["clip"], help="one for texts and pictures")
+    making.add_argument("--autocast", action="store_true", help="compute in bfloat16")
+    making.add_argument(
+        "--no-rebuild",
+        action="store_true",
+        help="refuse to make features again that were made of something else",
+    )
+    making.add_argument(
+        "--private-addresses",
+        action="store_true",
+        help="fetch pictures from this machine and its own network, too",
+    )
+    command.add_argument(
+        "--cache",
+        type=Path,
+        default=default_cache(),
+        help="folder for what is fetched (%(default)s)",
+    )
+    command.add_argument(
+        "--out", type=Path, default=Path("dataset"), help="folder of data sets (dataset)"
+    )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
-"""The files of a data set: what every source hands over, and the one place that writes them."""
+"""What every source hands over, and the files that it becomes."""
 
 import csv
 import os
 import re
-import shlex
-import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +12,6 @@ import pandas as pd
 from pandas._libs.parsers import STR_NA_VALUES
 
 from dataset_builders.downloads import SourceFile
-from recbole_missrec.data.features import write_features
 from recbole_missrec.errors import UsageError
 
 ATOMIC_HEADER = ["user_id:token", "item_id:token", "timestamp:float"]
@@ -61,38 +59,34 @@ class DatasetContent:
             timestamps are equal, the order of the rows is the order of events.
         features: modality -> features that come ready-made, or made by the source.
         texts: raw item token -> text, of each item that has one.
-        pictures: raw item token -> a file, or the address (http, https) of one, of each item that
-            may have one.
+        pictures: raw item token -> a file, or the address (http, https) of one, or the content of
+            a PNG file, of each item that may have one.
         origin: where the data comes from and what was done to it.
         files: path inside the data set's folder -> content, of any further file.
         label: a word on the nature of the data, printed with the name.
+        about: a paragraph for the data set's card.
     """
 
     name: str
     interactions: pd.DataFrame
     features: dict[str, ItemFeatures] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
-    pictures: dict[str, Path | str] = field(default_factory=dict)
+    pictures: dict[str, Path | str | bytes] = field(default_factory=dict)
     origin: Origin = field(default_factory=lambda: Origin())
     files: dict[str, bytes] = field(default_factory=dict)
     label: str = ""
+    about: str = ""
 
 
-def write_dataset(content: DatasetContent, out: Path) -> str:
-    """Write a data set into ``out/NAME``, complete or not at all.
-
-    Everything is written into a folder beside it first. A new data set appears by one rename; of an
-    older one each file is replaced by one rename, and files that this build does not make stay.
+def check_content(content: DatasetContent, out: Path) -> None:
+    """See that a data set can be written, before any long work.
 
     Args:
         content: the data set.
-        out: folder of data sets, made if need be.
-
-    Returns:
-        Summary to print: sizes, coverage of each modality, and the next command.
+        out: folder of data sets.
 
     Raises:
-        UsageError: a name or a token that cannot be written, or a modality without any features.
+        UsageError: a name or a token that cannot be written, or nothing to write.
     """
     if not re.fullmatch(r"\w[\w.-]*", content.name):
         valid = re.sub(r"\W+", "-", content.name).strip("-") or "my-shop"
@@ -104,32 +98,6 @@ def write_dataset(content: DatasetContent, out: Path) -> str:
     target = out / content.name
     if target.exists() and not target.is_dir():
         raise UsageError(f"--out {out}: {target} is not a folder")
-    unfinished = out / f".{content.name}.{os.getpid()}"
-    try:
-        unfinished.mkdir(parents=True)
-    except OSError as error:
-        raise UsageError(f"--out {out}: cannot make a folder there: {error.strerror}") from error
-    try:
-        _write_files(content, unfinished)
-        coverage = _write_features(content, unfinished)
-        kept = _move(unfinished, target)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-    inter = content.interactions
-    data_path = "" if out == Path("dataset") else f" --data_path={shlex.quote(str(out))}"
-    return "\n".join(
-        [
-            str(target) + (f" ({content.label})" if content.label else ""),
-            f"  {inter.user_id.nunique():,} users, {inter.item_id.nunique():,} items, "
-            f"{len(inter):,} interactions",
-            *coverage,
-            *(
-                f"  kept {len(kept):,} other files in the folder, such as {name}"
-                for name in kept[:1]
-            ),
-            f"next: python run_recbole_missrec.py --dataset={content.name}{data_path}",
-        ]
-    )
 
 
 def _check_tokens(column: str, tokens: np.ndarray) -> None:
@@ -140,7 +108,9 @@ def _check_tokens(column: str, tokens: np.ndarray) -> None:
         raise UsageError(f"{column} {tokens[lost.argmax()]!r}: RecBole cannot read this token back")
 
 
-def _write_files(content: DatasetContent, folder: Path) -> None:
+def write_tables(content: DatasetContent, folder: Path) -> None:
+    """Write interactions, texts and further files into a folder, made if need be."""
+    folder.mkdir(parents=True, exist_ok=True)
     columns = content.interactions[["user_id", "item_id", "timestamp"]]
     columns.to_csv(
         folder / f"{content.name}.inter",
@@ -150,36 +120,30 @@ def _write_files(content: DatasetContent, folder: Path) -> None:
         quoting=csv.QUOTE_NONE,
     )
     if content.texts:
-        rows = (f"{item}\t{' '.join(text.split())}\n" for item, text in content.texts.items())
-        path = folder / f"{content.name}.text.tsv"
-        path.write_text("item_id\ttext\n" + "".join(rows), encoding="utf-8")
+        texts = ((item, " ".join(text.split())) for item, text in content.texts.items())
+        write_pairs(folder / f"{content.name}.text.tsv", "text", texts)
     for name, data in content.files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
 
 
-def _write_features(content: DatasetContent, folder: Path) -> list[str]:
-    """Write the feature files; a line for each on the items that it covers."""
-    lines = []
-    items = pd.Index(content.interactions.item_id.unique())
-    for modality, features in content.features.items():
-        present = features.matrix.any(axis=1)
-        if not present.any():
-            raise UsageError(f"{content.name}: no item has {modality} features")
-        tokens = np.array(features.tokens, dtype=object)[present].tolist()
-        path = folder / f"{content.name}.{modality}.safetensors"
-        write_features(path, tokens, features.matrix[present], features.encoder)
-        covered, absent = items.isin(tokens).sum(), len(present) - len(tokens)
-        lines.append(
-            f"  {modality}: {covered:,} of {len(items):,} items ({covered / len(items):.1%}), "
-            f"dim {features.matrix.shape[1]}, {features.encoder}"
-            + (f"; {absent:,} all-zero rows left out" if absent else "")
-        )
-    return lines
+def write_pairs(path: Path, column: str, rows: Iterable[tuple[str, object]]) -> None:
+    """Write a table of two columns: raw item token and something without tabs or line breaks."""
+    with path.open("w", encoding="utf-8") as file:
+        file.write(f"item_id\t{column}\n")
+        file.writelines(f"{item}\t{value}\n" for item, value in rows)
 
 
-def _move(built: Path, target: Path) -> list[str]:
-    """Put the files of a new folder in place; names of the target's other files."""
+def move_files(built: Path, target: Path) -> list[str]:
+    """Put the files of a folder in place, each by one rename.
+
+    Args:
+        built: the folder that is complete.
+        target: where its files go; a new data set appears by one rename.
+
+    Returns:
+        Names of the files that were in ``target`` before and stay.
+    """
     if not target.exists():
         built.rename(target)
         return []

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from recbole_missrec.errors import Diverged, UsageError, nearest
 
+FLAGS = {"--no-build": "--build_absent=False"}
 HELP = """\
 Train and evaluate MISSRec, or any RecBole model, on the same split, candidates and metrics.
 
@@ -16,6 +17,8 @@ Train and evaluate MISSRec, or any RecBole model, on the same split, candidates 
 
   --dataset=NAME      a folder under data_path with NAME.inter and, for MISSRec,
                       NAME.MODALITY.safetensors; `python -m dataset_builders --help` makes them
+  --no-build          do not fetch and build a known data set that is absent: Pantry, Scientific,
+                      Instruments, Arts, Office, ml-100k, ml-1m, ml-20m, ml-25m, pantry-sample
   --model=NAME        MISSRec (default) or a model of RecBole: SASRec, GRU4Rec, BERT4Rec, Pop ...
   --config_files=...  YAML files of options, separated by spaces; later ones win
   --resume=FILE       go on with an interrupted run, from saved/*.resume, to the same figures
@@ -108,6 +111,7 @@ def parse_options(words: Sequence[str]) -> dict[str, str]:
     rest = list(words)
     while rest:
         word = rest.pop(0)
+        word = FLAGS.get(word, word)
         if not word.startswith("--"):
             raise UsageError(f"{word}: not an option; write --key=value")
         key, equals, value = word[2:].partition("=")

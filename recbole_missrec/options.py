@@ -71,6 +71,7 @@ RANGES: dict[str, tuple[float, float]] = {
 TEXTS = ("result_file", "per_user", "resume", "build")
 MAPPINGS = ("clip_grad_norm", "seq_len", "threshold", "val_interval")
 OPTIONAL = ("max_train_prefixes",)  # None turns them off where props turn them on
+BUILDER = "python -m dataset_builders "
 INTERVALS = ("user_inter_num_interval", "item_inter_num_interval")
 _BOUND = r"\s*-?(inf|\d+(\.\d+)?)\s*"
 INTERVAL = re.compile(rf"[\[(]{_BOUND},{_BOUND}[\])](;[\[(]{_BOUND},{_BOUND}[\])])*")
@@ -220,8 +221,10 @@ def _check_together(values: Mapping[str, Any]) -> None:
         raise UsageError("--log_wandb=True: wandb is not installed; `pip install wandb`")
     if values["result_file"] and values["result_file"] == values["per_user"]:
         raise UsageError(f"--per_user={values['per_user']}: is the result_file; name another file")
+    if values["build"] and not values["build"].startswith(BUILDER):
+        raise UsageError(f"--build={values['build']}: must begin with `{BUILDER.strip()}`")
     modalities = values.get("modalities")
-    if "modalities" in values and not (
+    if modalities is not None and not (
         isinstance(modalities, list)
         and modalities
         and all(re.fullmatch(r"[A-Za-z]\w*", str(name)) for name in modalities)

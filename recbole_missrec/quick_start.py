@@ -14,7 +14,7 @@ from recbole.utils import EvaluatorType, init_logger, init_seed
 from recbole_missrec import __version__
 from recbole_missrec.config import Config
 from recbole_missrec.data.dataset import data_identity
-from recbole_missrec.data.locate import check_files
+from recbole_missrec.data.locate import find_files
 from recbole_missrec.errors import UsageError
 from recbole_missrec.evaluation.per_user import write_per_user
 from recbole_missrec.evaluation.ranking import METRICS
@@ -121,7 +121,7 @@ def prepare(config: Config) -> tuple[Any, tuple[Any, Any, Any]]:
     Raises:
         UsageError: files are missing or damaged, outputs cannot be written, or RecBole refuses.
     """
-    check_files(config)
+    find_files(config)
     logs = [folder.format(model=config["model"]) for folder in RECBOLE_LOGS]
     outputs = [f"{folder}/*" for folder in (config["checkpoint_dir"], *logs)]
     outputs += [config["result_file"], config["per_user"]]

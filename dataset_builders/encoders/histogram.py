@@ -5,11 +5,23 @@ from collections.abc import Iterable
 import numpy as np
 from PIL import Image
 
+from dataset_builders.encoders.interface import Encoder, Loaded, Rows
+
 NAME = "colour, layout and edge histogram"
 SIDE = 64  # pixels
 LEVELS = 4  # per colour channel
 GRID = 6  # layout cells per side
 DIRECTIONS = 8
+
+
+def encoder() -> Encoder:
+    """The encoder, 132 dimensions."""
+    return Encoder("image", NAME, NAME, lambda device: Loaded(_one_by_one, _encode))
+
+
+def _one_by_one(rows: Iterable[np.ndarray]) -> Rows:
+    for position, row in enumerate(rows):
+        yield slice(position, position + 1), row[None]
 
 
 def encode(images: Iterable[Image.Image]) -> np.ndarray:

@@ -7,22 +7,24 @@ made of. Rows are found by token, never by position.
 """
 
 import hashlib
-import os
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from recbole_missrec.errors import UsageError
+from recbole_missrec.files import replacing
 
 FORMAT = {"format": "recbole_missrec.features", "version": "1"}
 DTYPES = (torch.float16, torch.float32)
+DTYPE_NAMES = {torch.float16: "F16", torch.float32: "F32", torch.uint8: "U8"}
 _BLOCK = 1 << 16  # rows that are hashed or checked at a time
 
 
@@ -74,15 +76,8 @@ def write_features(
     encoded = _encode(path, tokens)
     metadata = FORMAT | {"encoder": encoder, "digest": feature_digest(encoded, features)}
     metadata |= {"made_of": made_of} if made_of else {}
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        unfinished.touch()
-        mode = unfinished.stat().st_mode  # safetensors would leave it readable by its owner only
-        save_file({"features": features, "tokens": encoded}, unfinished, metadata)
-        unfinished.chmod(mode)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with replacing(path) as temporary:
+        _write(temporary, {"features": features, "tokens": encoded}, metadata)
 
 
 def read_features(path: str | Path) -> FeatureFile:
@@ -178,6 +173,30 @@ def feature_digest(encoded: Tensor, features: Tensor) -> str:
     for block in features.split(_BLOCK):
         digest.update(block.numpy().data)
     return digest.hexdigest()
+
+
+def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write the safetensors format: a length, a header in JSON, the bytes of the tensors.
+
+    The library's own function copies all tensors and orders the metadata at random, so that the
+    same features would not give the same file.
+    """
+    header: dict[str, Any] = {"__metadata__": metadata}
+    end = 0
+    for name, tensor in tensors.items():
+        start, end = end, end + tensor.nbytes
+        header[name] = {
+            "dtype": DTYPE_NAMES[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [start, end],
+        }
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8 bytes
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for tensor in tensors.values():
+            for block in tensor.split(_BLOCK):
+                file.write(block.numpy().data)
 
 
 def _encode(path: Path, tokens: list[str]) -> Tensor:

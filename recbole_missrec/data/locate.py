@@ -1,6 +1,9 @@
-"""Find the files of a data set before anything is read, or say how to make them."""
+"""Find the files of a data set before anything is read; make them, or say how to."""
 
 import glob
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,29 +12,57 @@ from recbole_missrec.errors import UsageError, nearest
 from recbole_missrec.paths import props_dir
 
 
-def check_files(config: Any) -> None:
+def find_files(config: Any) -> None:
     """See that the interactions, and the features that the model reads, are there.
+
+    A data set that is absent is built by the recipe in its props, unless the option
+    ``build_absent`` forbids it. Modalities that are not named become those that have a file.
 
     Args:
         config: a checked configuration.
 
     Raises:
         UsageError: something is absent; says which command makes it, or the nearest name. Or the
-            interactions lack a column.
+            recipe failed, or the interactions lack a column.
     """
     name, folder = config["dataset"], Path(config["data_path"])
     if Path(name).name != name:
         raise UsageError(f"--dataset={name}: is the name of a folder, not a path; see --data_path")
-    interactions = sorted(folder.glob(f"{glob.escape(name)}*.inter"))
+    if not _interactions(name, folder) and config["build"] and config["build_absent"]:
+        _build(config["build"], name, folder)
+    interactions = _interactions(name, folder)
     if not interactions:
         raise UsageError(_absent(name, folder, config["build"]))
     for path in interactions:
         _check_columns(path, config)
     if config.is_own_model:
-        for modality in config["modalities"]:
+        if config["modalities"] is None:
+            found = _modalities(name, folder)
+            config["modalities"] = config.resolved["modalities"] = found
+        for modality in config["modalities"] or ["text"]:
             path = feature_path(config, modality)
             if not path.is_file():
                 raise UsageError(_no_features(name, modality, path))
+
+
+def _interactions(name: str, folder: Path) -> list[Path]:
+    return sorted(folder.glob(f"{glob.escape(name)}*.inter"))
+
+
+def _modalities(name: str, folder: Path) -> list[str]:
+    """Modalities that have a feature file, in alphabetical order but for text, which is first."""
+    files = folder.glob(f"{glob.escape(name)}.*.safetensors")
+    found = (file.name[len(name) + 1 : -len(".safetensors")] for file in files)
+    return sorted(found, key=lambda modality: (modality != "text", modality))
+
+
+def _build(recipe: str, name: str, folder: Path) -> None:
+    """Run a builder in a process of its own, which says what it fetches and shows how far it is."""
+    words = [*shlex.split(recipe), "--out", str(folder.parent)]
+    print(f"{name} is not in {folder.parent}; building it: {shlex.join(words)}", file=sys.stderr)
+    status = subprocess.run([sys.executable, *words[1:]]).returncode
+    if status:
+        raise UsageError(f"--dataset={name}: could not be built, see above")
 
 
 def _absent(name: str, folder: Path, build: str | None) -> str:
@@ -64,9 +95,6 @@ def _check_columns(path: Path, config: Any) -> None:
 
 
 def _no_features(name: str, modality: str, path: Path) -> str:
-    found = [
-        file.name[len(name) + 1 : -len(".safetensors")]
-        for file in sorted(path.parent.glob(f"{name}.*.safetensors"))
-    ]
+    found = _modalities(name, path.parent)
     there = nearest(modality, found) if found else "there are no features at all"
     return f"--modalities: {path} is missing; {there}"

@@ -10,7 +10,11 @@ from dataset_builders.__main__ import main
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ([], "SOURCE '': no such source; choose from 'ml-100k', 'released', 'sample'"),
+        (
+            [],
+            "SOURCE '': no such source; choose from 'amazon', 'corpus', "
+            "'inspect', 'lastfm', 'mmrec', 'movielens', 'released', 'sample', 'tabular'",
+        ),
         (["relesed", "x"], "SOURCE 'relesed': no such source; did you mean 'released'?"),
         (["--size=3"], "the following arguments are required: SOURCE"),
         (["sample", "--usrs=700"], "--usrs: not an option of sample; did you mean '--users'?"),
@@ -39,9 +43,9 @@ def test_bad_input_is_one_message_and_status_2(
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["--help"], "ml-100k   MovieLens-100K as bundled with RecBole"),
+        (["--help"], "MovieLens 100K (bundled with RecBole), 1M"),
         (["released", "--help"], "PREFIX.feat1CLS, .feat3CLS"),
-        (["ml-100k", "--help"], "text features of title, year and genres"),
+        (["movielens", "--help"], "The text of a movie is its title, year and genres"),
         (["sample", "--help"], "The SYNTHETIC shop pantry-sample"),
     ],
 )

@@ -1,13 +1,19 @@
-"""Writing a data set: exact files, whole or not at all."""
+"""Building a data set: exact files, whole or not at all; features made only when they must be."""
 
+import io
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from filelock import FileLock
+from PIL import Image
 
-from dataset_builders.dataset_files import DatasetContent, ItemFeatures, write_dataset
+from dataset_builders.building import Settings, build_dataset
+from dataset_builders.card import read_card
+from dataset_builders.dataset_files import DatasetContent, ItemFeatures
+from dataset_builders.encoders import choose
 from recbole_missrec.data.features import read_features
 from recbole_missrec.errors import UsageError
 
@@ -26,13 +32,19 @@ CONTENT = DatasetContent(
 )
 
 
+def drawn(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "png")
+    return buffer.getvalue()
+
+
 def content_of(folder: Path) -> dict[str, bytes]:
     files = (path for path in folder.rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def test_files_and_summary(tmp_path: Path) -> None:
-    summary = write_dataset(CONTENT, tmp_path / "sets")
+    summary = build_dataset(CONTENT, tmp_path / "sets")
     folder = tmp_path / "sets" / "shop"
     assert (folder / "shop.inter").read_text() == (
         "user_id:token\titem_id:token\ttimestamp:float\nu\tTea\t0\nu\tJam\t1\nw\tTea\t7\n"
@@ -49,7 +61,11 @@ def test_files_and_summary(tmp_path: Path) -> None:
     )
     assert (image.tokens, image.matrix.tolist()) == (["Tea"], [[3, 4]])  # a zero row is absent
     assert sorted(content_of(tmp_path / "sets")) == [
+        "shop/README.md",
+        "shop/card.json",
         "shop/images/Tea.png",
+        "shop/lengths.svg",
+        "shop/popularity.svg",
         "shop/shop.image.safetensors",
         "shop/shop.inter",
         "shop/shop.text.safetensors",
@@ -59,36 +75,38 @@ def test_files_and_summary(tmp_path: Path) -> None:
         f"{folder} (HAND-MADE)",
         "  2 users, 2 items, 3 interactions",
         "  text: 2 of 2 items (100.0%), dim 2, words",
-        "  image: 1 of 2 items (50.0%), dim 2, pixels; 1 all-zero rows left out",
+        "  image: 1 of 2 items (50.0%), dim 2, pixels; left out: all-zero row (1)",
+        f"card: {folder / 'README.md'}",
         f"next: python run_recbole_missrec.py --dataset=shop --data_path={tmp_path / 'sets'}",
     ]
 
 
 def test_default_folder_needs_no_data_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    summary = write_dataset(CONTENT, Path("dataset"))
+    summary = build_dataset(CONTENT, Path("dataset"))
     assert summary.endswith("next: python run_recbole_missrec.py --dataset=shop")
 
 
 def test_an_older_data_set_is_replaced_file_by_file(tmp_path: Path) -> None:
-    write_dataset(CONTENT, tmp_path)
+    build_dataset(CONTENT, tmp_path)
     (tmp_path / "shop" / "notes.txt").write_text("mine")
     before = content_of(tmp_path / "shop")
     newer = replace(CONTENT, interactions=CONTENT.interactions[:2], features={}, texts={})
-    summary = write_dataset(newer, tmp_path)
+    summary = build_dataset(newer, tmp_path)
     after = content_of(tmp_path / "shop")
     assert after.keys() == before.keys()
-    assert {name for name in after if after[name] != before[name]} == {"shop.inter"}
+    changed = {name for name in after if after[name] != before[name]}
+    assert changed == {"shop.inter", "README.md", "card.json", "lengths.svg", "popularity.svg"}
     assert "  kept 4 other files in the folder, such as notes.txt" in summary.splitlines()
 
 
 def test_a_data_set_that_cannot_be_written_leaves_the_older_one(tmp_path: Path) -> None:
-    write_dataset(CONTENT, tmp_path)
+    build_dataset(CONTENT, tmp_path)
     before = content_of(tmp_path)
     twice = ItemFeatures(["Jam", "Jam"], np.ones((2, 2), np.float32), "words")
     broken = replace(CONTENT, interactions=CONTENT.interactions[:1], features={"text": twice})
     with pytest.raises(UsageError, match="two rows for the item 'Jam'"):
-        write_dataset(broken, tmp_path)
+        build_dataset(broken, tmp_path)
     assert content_of(tmp_path) == before
     assert [path.name for path in tmp_path.iterdir()] == ["shop"]
 
@@ -115,7 +133,7 @@ def interactions(user: str, item: str) -> pd.DataFrame:
 )
 def test_what_cannot_be_written(tmp_path: Path, changes: dict, expected: str) -> None:
     with pytest.raises(UsageError) as error:
-        write_dataset(replace(CONTENT, **changes), tmp_path)
+        build_dataset(replace(CONTENT, **changes), tmp_path)
     assert str(error.value).startswith(expected)
     assert list(tmp_path.iterdir()) == []
 
@@ -123,7 +141,81 @@ def test_what_cannot_be_written(tmp_path: Path, changes: dict, expected: str) ->
 def test_a_file_in_the_place_of_a_folder(tmp_path: Path) -> None:
     (tmp_path / "shop").write_text("a file")
     with pytest.raises(UsageError, match="shop is not a folder"):
-        write_dataset(CONTENT, tmp_path)
+        build_dataset(CONTENT, tmp_path)
     with pytest.raises(UsageError, match="cannot make a folder there: Not a directory"):
-        write_dataset(CONTENT, tmp_path / "shop")
+        build_dataset(CONTENT, tmp_path / "shop")
     assert (tmp_path / "shop").read_text() == "a file"
+
+
+WORDS = DatasetContent(
+    name="words",
+    interactions=pd.DataFrame(
+        {"user_id": list("uuvv"), "item_id": list("abca"), "timestamp": [0, 1, 0, 1]}
+    ),
+    texts={"a": "green tea", "b": "green jam", "c": ""},
+    pictures={
+        "a": (DRAWN := drawn(Image.new("RGB", (5, 4), "red"))),
+        "b": b"no picture",
+    },
+)
+ENCODERS = (choose("text", "tfidf"), choose("image", "histogram"))
+
+
+def test_texts_and_pictures_become_features(tmp_path: Path) -> None:
+    summary = build_dataset(WORDS, tmp_path, Settings(ENCODERS, command=("python", "words")))
+    folder = tmp_path / "words"
+    text, image = (read_features(folder / f"words.{m}.safetensors") for m in ("text", "image"))
+    assert (text.tokens, image.tokens) == (["a", "b"], ["a"])
+    assert (folder / "images" / "a.png").read_bytes() == DRAWN
+    assert (folder / "words.pictures.tsv").read_text() == (
+        "item_id\tfile\na\timages/a.png\nb\timages/b.png\n"
+    )
+    assert (
+        "  text: 2 of 3 items (66.7%), dim 1, TF-IDF + truncated SVD; left out: empty text (1)"
+        in (summary.splitlines())
+    )
+    card = read_card(folder)
+    assert card["command"] == "python words"
+    assert card["features"]["image"]["not_encoded"] == {"does not decode": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["words"]
+
+
+def test_features_are_made_again_only_when_they_must_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_dataset(WORDS, tmp_path, Settings(ENCODERS))
+    before = content_of(tmp_path)
+    other = replace(WORDS, texts={**WORDS.texts, "c": "black tea"})
+    with pytest.raises(
+        UsageError, match="^--no-rebuild: .*words.text.safetensors was made of other"
+    ):
+        build_dataset(other, tmp_path, Settings(ENCODERS, rebuild=False))
+    assert content_of(tmp_path) == before
+
+    def encode(*args: object) -> None:
+        raise AssertionError("encoded again")
+
+    monkeypatch.setattr("dataset_builders.building.encode", encode)
+    build_dataset(WORDS, tmp_path, Settings(ENCODERS, rebuild=False))
+    assert content_of(tmp_path) == before
+    with pytest.raises(AssertionError, match="encoded again"):
+        build_dataset(other, tmp_path, Settings(ENCODERS))
+    (tmp_path / "words" / "words.text.safetensors").write_bytes(b"damaged")
+    with pytest.raises(AssertionError, match="encoded again"):
+        build_dataset(WORDS, tmp_path, Settings(ENCODERS))
+
+
+def test_another_build_of_it_is_running(tmp_path: Path) -> None:
+    (tmp_path / ".words.unfinished").mkdir()
+    running = pytest.raises(UsageError, match="words: another build of it is running")
+    with FileLock(tmp_path / ".words.unfinished" / "lock"), running:
+        build_dataset(WORDS, tmp_path, Settings(ENCODERS))
+
+
+def test_no_item_with_features(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="words: no item has image features: does not decode"):
+        broken = replace(WORDS, pictures={"a": b"none"})
+        build_dataset(broken, tmp_path, Settings(ENCODERS[1:]))
+    with pytest.raises(UsageError, match="features: the source has none; leave --image out"):
+        build_dataset(replace(WORDS, pictures={}), tmp_path, Settings(ENCODERS[1:]))
+    assert list(tmp_path.iterdir()) == []

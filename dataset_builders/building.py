@@ -1,0 +1,244 @@
+"""A data set out of what a source hands over: tables, pictures, features and the card."""
+
+import shlex
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from dataset_builders import processes
+from dataset_builders.card import FeatureFacts, make_card, read_card, write_card
+from dataset_builders.dataset_files import (
+    DatasetContent,
+    ItemFeatures,
+    check_content,
+    move_files,
+    write_pairs,
+    write_tables,
+)
+from dataset_builders.downloads import default_cache
+from dataset_builders.encoders.interface import Encoder
+from dataset_builders.encoding import encode, input_digest
+from dataset_builders.pictures import Limits, fetch_pictures
+from recbole_missrec.data.features import read_features, write_features
+from recbole_missrec.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a data set is built.
+
+    Attributes:
+        encoders: one for each modality that is to be made of texts or pictures.
+        cache: folder for pictures from the web.
+        limits: of their download.
+        rebuild: make features again that were made of something else; otherwise refuse.
+        command: words of the command line, for the card.
+    """
+
+    encoders: tuple[Encoder, ...] = ()
+    cache: Path = field(default_factory=default_cache)
+    limits: Limits = field(default_factory=Limits)
+    rebuild: bool = True
+    command: tuple[str, ...] = ()
+
+
+def build_dataset(content: DatasetContent, out: Path, settings: Settings = Settings()) -> str:
+    """Build ``out/NAME``, complete or not at all.
+
+    Everything is written into ``out/.NAME.unfinished`` first. A new data set appears by one rename;
+    of an older one each file is replaced by one rename, and files that this build does not make
+    stay. Features that the older one has of the very same inputs are taken over. A build that was
+    interrupted goes on when it is called again. Under ``torchrun`` every process calls this.
+
+    Args:
+        content: the data set.
+        out: folder of data sets, made if need be.
+        settings: encoders and the rest.
+
+    Returns:
+        Summary to print: sizes, coverage of each modality, and the next command; empty in all
+        processes but the first.
+
+    Raises:
+        UsageError: what cannot be written or encoded, stale features that may not be made again,
+            or another build of the same data set that is running.
+    """
+    check_content(content, out)
+    target = out / content.name
+    with _unfinished(out, content.name) as folder:
+        built = folder / "data"
+        processes.from_first(lambda: write_tables(content, built))
+        facts = {
+            modality: processes.from_first(
+                lambda ready=(modality, features): _write_ready(content, *ready, built)
+            )
+            for modality, features in content.features.items()
+        }
+        wanted = any(encoder.modality == "image" for encoder in settings.encoders)
+        pictures, lost = processes.from_first(
+            lambda: _find_pictures(content, built, settings, wanted)
+        )
+        for encoder in settings.encoders:
+            inputs, missing = (
+                (content.texts, Counter()) if encoder.modality == "text" else (pictures, lost)
+            )
+            fact = _make(content, encoder, inputs, folder, target, settings.rebuild)
+            facts[encoder.modality] = replace(fact, not_fetched=dict(missing))
+        if processes.rank() > 0:
+            return ""
+        card = make_card(content, facts, settings.command)
+        write_card(card, content.interactions, built)
+        kept = move_files(built, target)
+    counts, items = card["counts"], card["counts"]["items"]
+    data_path = "" if out == Path("dataset") else f" --data_path={shlex.quote(str(out))}"
+    return "\n".join(
+        [
+            str(target) + (f" ({content.label})" if content.label else ""),
+            f"  {counts['users']:,} users, {items:,} items, {counts['interactions']:,} "
+            "interactions",
+            *(f"  {modality}: {fact.described(items)}" for modality, fact in facts.items()),
+            *(f"  kept {len(kept):,} other files in the folder, such as {x}" for x in kept[:1]),
+            f"card: {target / 'README.md'}",
+            f"next: python run_recbole_missrec.py --dataset={content.name}{data_path}",
+        ]
+    )
+
+
+@contextmanager
+def _unfinished(out: Path, name: str) -> Iterator[Path]:
+    """The folder of a build; after a failure only finished parts of features are left of it."""
+    folder = out / f".{name}.unfinished"
+    if processes.rank() > 0:
+        yield folder
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / "lock")
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise UsageError(f"{out / name}: another build of it is running") from error
+    except OSError as error:
+        raise UsageError(f"--out {out}: cannot make a folder there: {error.strerror}") from error
+    try:
+        shutil.rmtree(folder / "data", ignore_errors=True)
+        yield folder
+        shutil.rmtree(folder / "work", ignore_errors=True)
+    finally:
+        shutil.rmtree(folder / "data", ignore_errors=True)
+        if not any((folder / "work").rglob("*.npz")):
+            shutil.rmtree(folder, ignore_errors=True)
+        lock.release()
+
+
+def _find_pictures(
+    content: DatasetContent, built: Path, settings: Settings, wanted: bool
+) -> tuple[dict[str, Path], Counter[str]]:
+    """Picture files of the items, those from the web fetched; and why others have none."""
+    files: dict[str, Path] = {}
+    remote: dict[str, str] = {}
+    for item, picture in content.pictures.items():
+        if isinstance(picture, bytes):
+            files[item] = built / "images" / f"{item}.png"
+            files[item].parent.mkdir(exist_ok=True)
+            files[item].write_bytes(picture)
+        elif isinstance(picture, Path):
+            files[item] = picture.absolute()
+        elif wanted:
+            remote[item] = picture
+    fetched, lost = fetch_pictures(remote, settings.cache, settings.limits)
+    files |= {item: path.absolute() for item, path in fetched.items()}
+    if files:
+        rows = (
+            (item, path.relative_to(built) if path.is_relative_to(built) else path)
+            for item, path in files.items()
+        )
+        write_pairs(built / f"{content.name}.pictures.tsv", "file", rows)
+    return files, lost
+
+
+def _write_ready(
+    content: DatasetContent, modality: str, features: ItemFeatures, built: Path
+) -> FeatureFacts:
+    """Write features that came ready-made; an all-zero row counts as absent."""
+    present = features.matrix.any(axis=1)
+    if not present.any():
+        raise UsageError(f"{content.name}: no item has {modality} features")
+    tokens = np.array(features.tokens, dtype=object)[present].tolist()
+    path = built / f"{content.name}.{modality}.safetensors"
+    write_features(path, tokens, features.matrix[present], features.encoder)
+    zero = int((~present).sum())
+    return FeatureFacts(
+        features.encoder,
+        features.matrix.shape[1],
+        _covered(content, tokens),
+        not_encoded={"all-zero row": zero} if zero else {},
+    )
+
+
+def _make(
+    content: DatasetContent,
+    encoder: Encoder,
+    inputs: Mapping[str, Any],
+    folder: Path,
+    target: Path,
+    rebuild: bool,
+) -> FeatureFacts:
+    """Encode a modality, or take the older features over if they were made of the same inputs."""
+    made_of = processes.from_first(lambda: input_digest(inputs, encoder))
+    name = f"{content.name}.{encoder.modality}.safetensors"
+    facts = processes.from_first(
+        lambda: _taken_over(target / name, folder / "data" / name, encoder.modality, made_of)
+    )
+    if facts is not None:
+        return facts
+    if (target / name).is_file() and not rebuild:
+        raise UsageError(
+            f"--no-rebuild: {target / name} was made of other texts, pictures or options, or by "
+            "another encoder; without --no-rebuild it is made again"
+        )
+    encoded = encode(inputs, encoder, folder / "work" / encoder.modality, made_of)
+    if encoded is None:
+        return FeatureFacts(encoder.name, 0, 0)
+    tokens, matrix = encoded.features.tokens, encoded.features.matrix
+    if not tokens:
+        shutil.rmtree(folder / "work", ignore_errors=True)
+        raise UsageError(
+            f"{content.name}: no item has {encoder.modality} features: "
+            + (
+                ", ".join(encoded.failures)
+                or f"the source has none; leave --{encoder.modality} out"
+            )
+        )
+    made_by = encoder.name + (f" ({content.label})" if content.label else "")
+    write_features(folder / "data" / name, tokens, matrix, made_by, made_of)
+    return FeatureFacts(
+        made_by,
+        matrix.shape[1],
+        _covered(content, tokens),
+        made_of,
+        not_encoded=dict(encoded.failures),
+    )
+
+
+def _taken_over(older: Path, built: Path, modality: str, made_of: str) -> FeatureFacts | None:
+    """Copy an older feature file if it was made of the same inputs and is whole."""
+    try:
+        if read_features(older).made_of != made_of:
+            return None
+        facts = FeatureFacts(**read_card(older.parent)["features"][modality])
+    except (UsageError, LookupError, TypeError):  # absent or damaged: to be made again
+        return None
+    shutil.copyfile(older, built)
+    return facts
+
+
+def _covered(content: DatasetContent, tokens: list[str]) -> int:
+    """How many items of the interactions have features."""
+    return int(np.isin(content.interactions["item_id"].unique(), tokens).sum())

@@ -1,0 +1,77 @@
+"""Look at a data set that was built: its card, whether its files are whole, some of its items."""
+
+import csv
+from pathlib import Path
+from textwrap import shorten
+
+import pandas as pd
+
+from dataset_builders.card import CARD, page, read_card
+from dataset_builders.downloads import digest
+from dataset_builders.pictures import open_picture
+from recbole_missrec.errors import UsageError
+
+TEXT_WIDTH = 72
+
+
+def inspect(folder: Path, shown: int = 5) -> str:
+    """The card of a data set and some of its items.
+
+    Args:
+        folder: of the data set.
+        shown: number of items, spread over the whole popularity.
+
+    Returns:
+        What to print.
+
+    Raises:
+        UsageError: no data set with a card, or files that are not as the card says.
+    """
+    card = read_card(folder)
+    faults = [
+        f"{name} {fault}"
+        for name, file in card["files"].items()
+        if (fault := _fault(folder / name, file["size"], file["sha256"]))
+    ]
+    if faults:
+        raise UsageError(
+            f"{folder / CARD}: {len(faults):,} of {len(card['files']):,} files are not as it says: "
+            f"{', '.join(faults[:5])}; build it again: {card['command']}"
+        )
+    lines = [page(card), f"All {len(card['files']):,} files are as the card says.", ""]
+    items = pd.read_csv(
+        folder / f"{card['name']}.inter", sep="\t", dtype=str, keep_default_na=False,
+        quoting=csv.QUOTE_NONE, usecols=["item_id:token"],
+    )["item_id:token"].value_counts()  # fmt: skip
+    texts, pictures = (_pairs(folder / f"{card['name']}.{of}.tsv") for of in ("text", "pictures"))
+    for position in range(0, len(items), max(1, -(-len(items) // shown)))[:shown]:
+        item = str(items.index[position])
+        lines.append(f"{item}: {items.iloc[position]:,} interactions")
+        lines.append(f"  text: {shorten(texts.get(item, 'none'), TEXT_WIDTH)}")
+        lines.append(f"  picture: {_size(folder, pictures.get(item))}")
+    return "\n".join(lines)
+
+
+def _fault(path: Path, size: int, sha256: str) -> str:
+    if not path.is_file():
+        return "is missing"
+    if path.stat().st_size != size:
+        return f"has {path.stat().st_size:,} bytes, not {size:,}"
+    return "" if digest(path) == sha256 else "has changed"
+
+
+def _pairs(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        return {}
+    rows = (line.split("\t") for line in path.read_text(encoding="utf-8").split("\n")[1:-1])
+    return dict(rows)
+
+
+def _size(folder: Path, file: str | None) -> str:
+    if file is None:
+        return "none"
+    try:
+        width, height = open_picture(folder / file).size
+    except (OSError, ValueError) as error:
+        return f"{file}: {error}"
+    return f"{width} x {height} pixels, {file}"
