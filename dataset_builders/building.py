@@ -16,7 +16,6 @@ from dataset_builders import processes
 from dataset_builders.card import FeatureFacts, make_card, read_card, write_card
 from dataset_builders.dataset_files import (
     DatasetContent,
-    ItemFeatures,
     check_content,
     move_files,
     write_pairs,
@@ -75,12 +74,7 @@ def build_dataset(content: DatasetContent, out: Path, settings: Settings = Setti
     with _unfinished(out, content.name) as folder:
         built = folder / "data"
         processes.from_first(lambda: write_tables(content, built))
-        facts = {
-            modality: processes.from_first(
-                lambda ready=(modality, features): _write_ready(content, *ready, built)
-            )
-            for modality, features in content.features.items()
-        }
+        facts = processes.from_first(lambda: _write_ready(content, built))
         wanted = any(encoder.modality == "image" for encoder in settings.encoders)
         pictures, lost = processes.from_first(
             lambda: _find_pictures(content, built, settings, wanted)
@@ -163,23 +157,24 @@ def _find_pictures(
     return files, lost
 
 
-def _write_ready(
-    content: DatasetContent, modality: str, features: ItemFeatures, built: Path
-) -> FeatureFacts:
+def _write_ready(content: DatasetContent, built: Path) -> dict[str, FeatureFacts]:
     """Write features that came ready-made; an all-zero row counts as absent."""
-    present = features.matrix.any(axis=1)
-    if not present.any():
-        raise UsageError(f"{content.name}: no item has {modality} features")
-    tokens = np.array(features.tokens, dtype=object)[present].tolist()
-    path = built / f"{content.name}.{modality}.safetensors"
-    write_features(path, tokens, features.matrix[present], features.encoder)
-    zero = int((~present).sum())
-    return FeatureFacts(
-        features.encoder,
-        features.matrix.shape[1],
-        _covered(content, tokens),
-        not_encoded={"all-zero row": zero} if zero else {},
-    )
+    facts = {}
+    for modality, features in content.features.items():
+        present = features.matrix.any(axis=1)
+        if not present.any():
+            raise UsageError(f"{content.name}: no item has {modality} features")
+        tokens = np.array(features.tokens, dtype=object)[present].tolist()
+        path = built / f"{content.name}.{modality}.safetensors"
+        write_features(path, tokens, features.matrix[present], features.encoder)
+        zero = int((~present).sum())
+        facts[modality] = FeatureFacts(
+            features.encoder,
+            features.matrix.shape[1],
+            _covered(content, tokens),
+            not_encoded={"all-zero row": zero} if zero else {},
+        )
+    return facts
 
 
 def _make(

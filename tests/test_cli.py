@@ -201,9 +201,9 @@ def test_configuration_file_that_is_refused(refused: Refused, content: bytes, me
             "--dataset=Pantri: no such data set in dataset; did you mean 'Pantr",
         ),
         (
-            ["--dataset=Pantry", "--data_path=shops"],
+            ["--dataset=Pantry", "--data_path=shops", "--no-build"],
             "--dataset=Pantry: not in shops/Pantry; make it with `python -m dataset_builders "
-            "released DIR --name Pantry --out shops`",
+            "amazon --set Pantry --out shops`",
         ),
         (["evaluat", "a.pth"], "evaluat: no such command; did you mean 'evaluate'?"),
         (["evaluate"], "evaluate: which checkpoint? evaluate saved/FILE.pth"),
@@ -214,6 +214,12 @@ def test_configuration_file_that_is_refused(refused: Refused, content: bytes, me
 )
 def test_command_that_is_refused(refused: Refused, words: list[str], message: str) -> None:
     assert message in refused(*words)
+
+
+def test_only_the_builders_may_be_a_recipe(refused: Refused) -> None:
+    message = refused("--dataset=absent", "--build=touch created")
+    assert message == "--build=touch created: must begin with `python -m dataset_builders`"
+    assert not Path("created").exists()
 
 
 def test_known_shops_of_the_folder_are_suggested(refused: Refused, shop: Path) -> None:

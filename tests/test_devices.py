@@ -68,7 +68,7 @@ def test_interests(device: str) -> None:
 @pytest.mark.parametrize("device", DEVICES)
 def test_a_whole_run(shop: Path, tmp_path: Path, device: str) -> None:
     # Gradient descent, not Adam, which turns rounding of a zero gradient into a whole step.
-    options = {"epochs": 3, "dropout": 0.0, "learner": "sgd", "learning_rate": 0.1}
+    options: dict[str, Any] = {"epochs": 3, "dropout": 0.0, "learner": "sgd", "learning_rate": 0.1}
 
     def run(gpu_id: str) -> dict[str, Any]:
         result_file = tmp_path / f"{gpu_id or 'cpu'}.json"

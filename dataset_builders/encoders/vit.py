@@ -68,7 +68,7 @@ def _load(files: ModelFiles, pooling: str) -> tuple[Any, Any]:
         model, info = library.AutoModel.from_pretrained(
             files.folder, trust_remote_code=False, output_loading_info=True
         )
-        check_loaded(info, unused="pooler.")
+        check_loaded(info, unused="pooler." if pooling == "cls" else "")
         if model.main_input_name != "pixel_values":
             raise ValueError(f"{type(model).__name__} is no vision model")
     except LOADING_ERRORS as error:
