@@ -109,7 +109,7 @@ def _build(options: argparse.Namespace, words: list[str]) -> str:
         _announce(source.addresses(options), options.cache, command)
     content = source.build(options)
     for modality, inputs in (("text", content.texts), ("image", content.pictures)):
-        if inputs and modality not in content.features and names[modality] is None:
+        if inputs and not content.features and names[modality] is None:
             light = getattr(source, "LIGHT", False)
             name = default_encoder(modality, light)
             encoders[modality] = _choose(modality, name, options)

@@ -1,5 +1,7 @@
 """The command line of the builders: help that names the sources, one message for bad input."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,3 +56,20 @@ def test_help(words: list[str], expected: str, capsys: pytest.CaptureFixture[str
         main(words)
     assert stop.value.code == 0
     assert expected in capsys.readouterr().out
+
+
+@pytest.mark.slow  # four interpreters start
+def test_two_processes_build_what_one_does(tmp_path: Path) -> None:
+    words = ["-m", "dataset_builders", "sample", "--items", "600", "--text", "none"]
+    words += ["--image", "histogram"]  # 510 pictures in two parts
+
+    def build(*start: str, out: str) -> dict[str, bytes]:
+        command = [*start, *words, "--out", str(tmp_path / out)]
+        outcome = subprocess.run(command, capture_output=True, text=True)
+        assert outcome.returncode == 0, outcome.stderr
+        assert outcome.stdout.count("510 of 600 items (85.0%), dim 132") == 1
+        files = (tmp_path / out / "pantry-sample").rglob("*.*")
+        return {p.name: p.read_bytes() for p in files if p.name not in ("card.json", "README.md")}
+
+    torchrun = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2")
+    assert build(*torchrun, out="two") == build(sys.executable, out="one")

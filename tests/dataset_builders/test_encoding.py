@@ -1,5 +1,6 @@
 """Features of all items: what gets a row, in which order, after a kill, by two processes."""
 
+import json
 import os
 import shutil
 import signal
@@ -19,8 +20,9 @@ from PIL import Image
 from dataset_builders.encoders import choose
 from dataset_builders.encoders.interface import Encoder, Loaded, Rows
 from dataset_builders.encoding import encode, input_digest
-from recbole_missrec.data.features import read_features, write_features
+from recbole_missrec.data.features import read_features
 from recbole_missrec.errors import UsageError
+from tests.dataset_builders.encode_pictures import encode_pictures
 from tests.dataset_builders.tiny_networks import WORDS, save_bert
 
 ROOT = Path(__file__).parents[2]
@@ -189,23 +191,6 @@ def test_an_encoder_that_needs_all_texts_gets_them(tmp_path: Path) -> None:
     assert encoded is not None and encoded.features.matrix.shape == (600, 11)
 
 
-HISTOGRAM = """
-import sys
-from pathlib import Path
-from tests.dataset_builders.test_encoding import encode_pictures
-encode_pictures(Path(sys.argv[1]), "made")
-"""
-
-
-def encode_pictures(folder: Path, name: str) -> None:
-    """A feature file of 600 items, which are 3 parts, of 40 pictures, one of them damaged."""
-    pictures = {f"i{number}": folder / f"{number % 40}.png" for number in range(600)}
-    encoded = encode(pictures, choose("image", "histogram"), folder / f"{name}.work")
-    assert encoded is not None
-    tokens, matrix = encoded.features.tokens, encoded.features.matrix
-    write_features(folder / f"{name}.safetensors", tokens, matrix, encoded.features.encoder)
-
-
 @pytest.mark.slow
 def test_killed_at_any_moment_it_gives_the_same_bytes(tmp_path: Path) -> None:
     """Killed on the way to the second part and to the third, then left to end."""
@@ -214,7 +199,8 @@ def test_killed_at_any_moment_it_gives_the_same_bytes(tmp_path: Path) -> None:
         pixels = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
         Image.fromarray(pixels).resize((100, 100)).save(tmp_path / f"{number}.png")
     (tmp_path / "39.png").touch()
-    words = [sys.executable, "-c", HISTOGRAM, str(tmp_path)]
+    module = "tests.dataset_builders.encode_pictures"
+    words = [sys.executable, "-m", module, str(tmp_path), "made"]
     times: dict[Path, int] = {}
     for moment in (1, 2):
         process = subprocess.Popen(words, cwd=ROOT)
@@ -238,6 +224,7 @@ def test_killed_at_any_moment_it_gives_the_same_bytes(tmp_path: Path) -> None:
 
 
 SHARED = """
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -246,9 +233,9 @@ from dataset_builders.encoders import choose
 from dataset_builders.encoding import encode
 from recbole_missrec.data.features import write_features
 from recbole_missrec.errors import UsageError
-from tests.dataset_builders.test_encoding import TEXTS
 model, folder, failing = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 encoder = choose("text", "bert", model=model)
+texts = json.loads((folder / "texts.json").read_text())
 log = folder / f"{processes.rank()} of {processes.world_size()}.log"
 def load(device):
     if processes.rank() == failing:
@@ -260,7 +247,7 @@ def load(device):
         return loaded.encode(texts)
     return loaded._replace(encode=count)
 try:
-    encoded = encode(TEXTS, replace(encoder, load=load), folder / "work")
+    encoded = encode(texts, replace(encoder, load=load), folder / "work")
 except UsageError as error:
     print(error, file=sys.stderr)
     sys.exit(2)
@@ -274,6 +261,7 @@ if encoded:
 def run_two(bert: Path, folder: Path, failing: int) -> subprocess.CompletedProcess[str]:
     script = folder / "script.py"
     script.write_text(SHARED)
+    (folder / "texts.json").write_text(json.dumps(TEXTS))
     return subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
         + [str(script), str(bert), str(folder), str(failing)],

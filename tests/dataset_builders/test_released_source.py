@@ -55,7 +55,7 @@ def test_sequences_features_and_texts(release: Path, capsys: pytest.CaptureFixtu
     assert (image.tokens, image.matrix.tolist()) == (list("abce"), IMAGE[[0, 1, 2, 4]].tolist())
     assert (text.encoder, image.encoder) == ("released feat1CLS", "released feat3CLS")
     assert (out / "New.text.tsv").read_text() == 'item_id\ttext\nb\tsome 8" bolts\na\tNA\n'
-    assert "image: 4 of 5 items (80.0%), dim 3, released feat3CLS; 1 all-zero rows left out" in (
+    assert "image: 4 of 5 items (80.0%), dim 3, released feat3CLS; left out: all-zero row (1)" in (
         capsys.readouterr().out
     )
 
