@@ -198,7 +198,7 @@ def _add_common_arguments(command: argparse.ArgumentParser) -> None:
             f"--{modality}-pretrained", metavar="TAG|FILE", help="of clip, which weights"
         )
     making.add_argument("--text-pooling", choices=["cls", "mean"], help="of bert (cls)")
-    making.set_defaults(image_pooling=None)
+    making.add_argument("--image-pooling", choices=["cls", "pooler"], help="of vit (cls)")
     making.add_argument("--encoder", choices=["clip"], help="one for texts and pictures")
     making.add_argument("--autocast", action="store_true", help="compute in bfloat16")
     making.add_argument(
