@@ -4,13 +4,15 @@ import argparse
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import ModuleType
 from typing import NoReturn
 
 from dataset_builders.building import Settings, build_dataset
+from dataset_builders.card import without_passwords
+from dataset_builders.dataset_files import check_name
 from dataset_builders.downloads import cached, default_cache, remote_size
 from dataset_builders.encoders import ENCODERS, choose, default_encoder
 from dataset_builders.encoders.interface import Encoder
@@ -101,18 +103,32 @@ def _inspect(options: argparse.Namespace, words: list[str]) -> str:
 def _build(options: argparse.Namespace, words: list[str]) -> str:
     command = ("python", "-m", "dataset_builders", *words)
     source = SOURCES[options.command]
+    if getattr(options, "name", None) is not None:
+        check_name(options.name)
     names = {modality: getattr(options, modality) or options.encoder for modality in ENCODERS}
+    left_out = {modality for modality, name in names.items() if name == NONE}
     encoders = {
         m: _choose(m, name, options) for m, name in names.items() if name not in (None, NONE)
     }
     if hasattr(source, "addresses"):
-        _announce(source.addresses(options), options.cache, command)
-    content = source.build(options)
-    for modality, inputs in (("text", content.texts), ("image", content.pictures)):
-        if inputs and not content.features and names[modality] is None:
-            light = getattr(source, "LIGHT", False)
-            name = default_encoder(modality, light)
+        _announce(source.addresses(options), options, command)
+
+    def choose_defaults(modalities: Iterable[str]) -> None:
+        for modality in set(modalities) - encoders.keys() - left_out:
+            name = default_encoder(modality, getattr(source, "LIGHT", False))
             encoders[modality] = _choose(modality, name, options)
+
+    choose_defaults(getattr(source, "MODALITIES", ()))  # before the long work, if known
+    content = source.build(options)
+    ready = {m: features for m, features in content.features.items() if m not in left_out}
+    inputs = {"text": content.texts, "image": content.pictures}
+    if not content.features:
+        choose_defaults(modality for modality, given in inputs.items() if given)
+    content = replace(content, features=ready)
+    for modality, name in names.items():
+        if name is None and not inputs[modality]:
+            encoders.pop(modality, None)
+        _check_used(modality, modality in encoders, options)
     limits = replace(Limits(), private_addresses=options.private_addresses)
     settings = Settings(
         tuple(encoders.values()), options.cache, limits, not options.no_rebuild, command
@@ -126,22 +142,32 @@ def _choose(modality: str, name: str, options: argparse.Namespace) -> Encoder:
     return choose(modality, name, options.autocast, **given)
 
 
-def _announce(addresses: list[str], cache: Path, command: tuple[str, ...]) -> None:
+def _check_used(modality: str, used: bool, options: argparse.Namespace) -> None:
+    for key in ENCODER_OPTIONS:
+        if not used and getattr(options, f"{modality}_{key}") is not None:
+            raise UsageError(f"--{modality}-{key}: nothing is encoded as {modality}")
+
+
+def _announce(addresses: list[str], options: argparse.Namespace, command: tuple[str, ...]) -> None:
     """Say what will be fetched and how large it is, before anything is.
 
     Raises:
         UsageError: no network, with the command for files that were fetched elsewhere.
     """
     for address in addresses:
-        if cached(address, cache) is not None:
+        if cached(address, options.cache) is not None:
             continue
         try:
             size = remote_size(address)
         except UsageError as error:
-            elsewhere = shlex.join((*command, "--source", "FOLDER"))
-            raise UsageError(f"{error}; with files fetched elsewhere: {elsewhere}") from error
+            if options.source is not None:
+                raise
+            place = "FILE" if len(addresses) == 1 else "FOLDER"
+            files = ", ".join(PurePosixPath(address).name for address in addresses)
+            elsewhere = shlex.join((*command, "--source", place))
+            raise UsageError(f"{error}; with {files} fetched elsewhere: {elsewhere}") from error
         told = "size not known" if size is None else f"{size / 1e6:,.1f} MB"
-        print(f"to fetch: {address} ({told})", file=sys.stderr)
+        print(f"to fetch: {without_passwords(address)} ({told})", file=sys.stderr)
 
 
 def _parse(words: list[str]) -> argparse.Namespace:

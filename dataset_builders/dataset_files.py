@@ -13,7 +13,9 @@ from pandas._libs.parsers import STR_NA_VALUES
 
 from dataset_builders.downloads import SourceFile
 from recbole_missrec.errors import UsageError
+from recbole_missrec.files import check_writable
 
+CARD = "card.json"
 ATOMIC_HEADER = ["user_id:token", "item_id:token", "timestamp:float"]
 
 
@@ -88,9 +90,7 @@ def check_content(content: DatasetContent, out: Path) -> None:
     Raises:
         UsageError: a name or a token that cannot be written, or nothing to write.
     """
-    if not re.fullmatch(r"\w[\w.-]*", content.name):
-        valid = re.sub(r"\W+", "-", content.name).strip("-") or "my-shop"
-        raise UsageError(f"--name '{content.name}': not a folder's name; try '{valid}'")
+    check_name(content.name)
     if content.interactions.empty:
         raise UsageError(f"{content.name}: no interactions")
     for column in ("user_id", "item_id"):
@@ -98,6 +98,19 @@ def check_content(content: DatasetContent, out: Path) -> None:
     target = out / content.name
     if target.exists() and not target.is_dir():
         raise UsageError(f"--out {out}: {target} is not a folder")
+    if target.is_dir():
+        check_writable(target / f"{content.name}.inter")
+
+
+def check_name(name: str) -> None:
+    """See that a data set may have a name.
+
+    Raises:
+        UsageError: it cannot be that of a folder.
+    """
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        valid = re.sub(r"\W+", "-", name).strip("-") or "my-shop"
+        raise UsageError(f"--name '{name}': not a folder's name; try '{valid}'")
 
 
 def _check_tokens(column: str, tokens: np.ndarray) -> None:
@@ -134,12 +147,14 @@ def write_pairs(path: Path, column: str, rows: Iterable[tuple[str, object]]) -> 
         file.writelines(f"{item}\t{value}\n" for item, value in rows)
 
 
-def move_files(built: Path, target: Path) -> list[str]:
-    """Put the files of a folder in place, each by one rename.
+def move_files(built: Path, target: Path, older: Iterable[str] = ()) -> list[str]:
+    """Put the files of a folder in place, each by one rename; the card is the last.
 
     Args:
         built: the folder that is complete.
         target: where its files go; a new data set appears by one rename.
+        older: names of files in ``target`` that an older build made; those that this one did not
+            make are removed.
 
     Returns:
         Names of the files that were in ``target`` before and stay.
@@ -147,9 +162,12 @@ def move_files(built: Path, target: Path) -> list[str]:
     if not target.exists():
         built.rename(target)
         return []
-    names = [path.relative_to(built) for path in built.rglob("*") if path.is_file()]
+    new = {path.relative_to(built) for path in built.rglob("*") if path.is_file()}
     before = {path.relative_to(target) for path in target.rglob("*") if path.is_file()}
-    for name in names:
+    stale = (before & set(map(Path, older))) - new
+    for name in stale:
+        (target / name).unlink()
+    for name in sorted(new, key=lambda name: name == Path(CARD)):
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         os.replace(built / name, target / name)
-    return sorted(map(str, before - set(names)))
+    return sorted(map(str, before - new - stale))

@@ -7,6 +7,7 @@ started again gives the same bytes. Under ``torchrun`` each of N processes makes
 """
 
 import hashlib
+import io
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -63,7 +64,6 @@ def input_digest(inputs: Mapping[str, str] | Mapping[str, Path], encoder: Encode
 
     Raises:
         UsageError: a text or a token that is not valid Unicode.
-        OSError: a picture file that cannot be read.
     """
     total = hashlib.sha256()
     for part in _described(inputs, encoder):
@@ -76,9 +76,16 @@ def _described(inputs: Mapping[str, Any], encoder: Encoder) -> Iterator[bytes]:
     for item, value in inputs.items():
         try:
             yield item.encode()
-            yield (value if isinstance(value, str) else digest(value)).encode()
+            yield (value if isinstance(value, str) else _digest(value)).encode()
         except UnicodeEncodeError as error:
             raise UsageError(f"item {item!r}: its text is not valid Unicode ({error})") from error
+
+
+def _digest(picture: Path) -> str:
+    try:
+        return digest(picture)
+    except OSError:  # encoding counts it among the failures
+        return "cannot be read"
 
 
 def encode(
@@ -106,7 +113,6 @@ def encode(
 
     Raises:
         UsageError: inputs that cannot be encoded at all, or another process that has ended.
-        OSError: a picture file that cannot be read.
     """
     inputs_digest = known_digest or processes.from_first(lambda: input_digest(inputs, encoder))
     present = {
@@ -158,9 +164,11 @@ def _make_parts(parts: list[_Part], encoder: Encoder) -> None:
     ) as bar:
         for part in missing:
             rows, kept, failures = _encode_part(part.values, loaded, encoder.modality, bar)
-            with replacing(part.path) as temporary, temporary.open("wb") as file:
-                reasons = np.array(list(failures.elements()), dtype=str)
-                np.savez(file, rows=rows, kept=kept, reasons=reasons)
+            buffer = io.BytesIO()  # a zip file that breaks off would end with noise on stderr
+            reasons = np.array(list(failures.elements()), dtype=str)
+            np.savez(buffer, rows=rows, kept=kept, reasons=reasons)
+            with replacing(part.path) as temporary:
+                temporary.write_bytes(buffer.getbuffer())
 
 
 def _encode_part(

@@ -91,7 +91,7 @@ def finish(interactions: pd.DataFrame, core: int) -> tuple[pd.DataFrame, Steps]:
     steps = [(f"{core}-core", sizes(kept))] if core > 1 else []
     kept = by_user_and_time(kept[["user_id", "item_id", "timestamp"]])
     times = kept["timestamp"].to_numpy()
-    if times.dtype.kind == "f" and (times == np.floor(times)).all():
+    if times.dtype.kind == "f" and ((times == np.floor(times)) & (np.abs(times) < 2**53)).all():
         kept["timestamp"] = times.astype(np.int64)
     for name in ("user_id", "item_id"):
         if isinstance(kept[name].dtype, pd.CategoricalDtype):

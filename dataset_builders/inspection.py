@@ -4,9 +4,11 @@ import csv
 from pathlib import Path
 from textwrap import shorten
 
+import numpy as np
 import pandas as pd
 
-from dataset_builders.card import CARD, page, read_card
+from dataset_builders.card import page, read_card
+from dataset_builders.dataset_files import CARD
 from dataset_builders.downloads import digest
 from dataset_builders.pictures import open_picture
 from recbole_missrec.errors import UsageError
@@ -27,6 +29,8 @@ def inspect(folder: Path, shown: int = 5) -> str:
     Raises:
         UsageError: no data set with a card, or files that are not as the card says.
     """
+    if shown < 0:
+        raise UsageError(f"--items {shown}: must be 0 or more")
     card = read_card(folder)
     faults = [
         f"{name} {fault}"
@@ -44,7 +48,7 @@ def inspect(folder: Path, shown: int = 5) -> str:
         quoting=csv.QUOTE_NONE, usecols=["item_id:token"],
     )["item_id:token"].value_counts()  # fmt: skip
     texts, pictures = (_pairs(folder / f"{card['name']}.{of}.tsv") for of in ("text", "pictures"))
-    for position in range(0, len(items), max(1, -(-len(items) // shown)))[:shown]:
+    for position in np.linspace(0, len(items) - 1, min(shown, len(items)), dtype=int):
         item = str(items.index[position])
         lines.append(f"{item}: {items.iloc[position]:,} interactions")
         lines.append(f"  text: {shorten(texts.get(item, 'none'), TEXT_WIDTH)}")
@@ -63,8 +67,8 @@ def _fault(path: Path, size: int, sha256: str) -> str:
 def _pairs(path: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
-    rows = (line.split("\t") for line in path.read_text(encoding="utf-8").split("\n")[1:-1])
-    return dict(rows)
+    lines = path.read_text(encoding="utf-8").split("\n")[1:-1]
+    return {item: value for item, _, value in (line.partition("\t") for line in lines)}
 
 
 def _size(folder: Path, file: str | None) -> str:

@@ -190,5 +190,5 @@ class _Round:
         address = next(iter(self.silent.values()))
         return UsageError(
             f"{address}: {self.failed[address]}, nor any answer from another host of pictures; "
-            "run again with a network, what was fetched is kept"
+            "run again with a network, what was fetched is kept, or go without: --image none"
         )

@@ -79,7 +79,7 @@ class Failure(Exception):
 def passes(reason: str) -> bool:
     """Whether a request on another day, or from another network, may not fail for this reason."""
     if reason.isdecimal():
-        return may_pass(int(reason))
+        return may_pass(int(reason)) or reason in ("401", "403")  # of this network, or for now
     return reason in PASSING or reason == "private address"
 
 
@@ -87,7 +87,7 @@ def host_name(address: str) -> str:
     """The host of an address; empty where there is none."""
     try:
         return httpx.URL(address).host
-    except httpx.InvalidURL:
+    except (httpx.InvalidURL, UnicodeError):  # the latter of names that DNS cannot hold
         return ""
 
 

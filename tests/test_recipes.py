@@ -50,6 +50,8 @@ def test_without_a_network_the_address_and_another_way_are_named(tmp_path: Path)
     assert lines[0].startswith("Pantry is not in dataset; building it: python -m dataset_builders")
     [reason] = [line for line in lines if "categoryFilesSmall/Prime_Pantry.csv" in line]
     command = "python -m dataset_builders amazon --set Pantry --out dataset --source FOLDER"
-    assert reason.endswith(f"with files fetched elsewhere: {command}")
+    assert reason.endswith(
+        f"with Prime_Pantry.csv, meta_Prime_Pantry.json.gz fetched elsewhere: {command}"
+    )
     assert lines[-1] == "recbole-missrec: --dataset=Pantry: could not be built, see above"
     assert not (tmp_path / "dataset" / "Pantry").exists()

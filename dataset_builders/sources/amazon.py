@@ -28,6 +28,7 @@ from dataset_builders.filters import add_core_option, finish, k_core, sizes
 from recbole_missrec.errors import UsageError
 
 HELP = "a category of the Amazon reviews of 2018 or 2023, with texts and addresses of pictures"
+MODALITIES = ("text", "image")
 PUBLICATION = "UniSRec (KDD 2022) and MISSRec (ACM MM 2023)"
 PUBLISHED = {  # users, items, interactions; 2018, 5-core
     "Industrial_and_Scientific": (8_442, 4_385, 59_427),

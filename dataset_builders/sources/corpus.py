@@ -9,11 +9,13 @@ from dataclasses import replace
 
 import pandas as pd
 
+from dataset_builders.amazon_files import category_of
 from dataset_builders.dataset_files import DatasetContent, Origin
 from dataset_builders.sources import amazon
 from recbole_missrec.errors import UsageError
 
 HELP = "several Amazon categories in one, to pre-train on: Food, Home, CDs, Kindle and Movies"
+MODALITIES = ("text", "image")
 SETS = "Food,Home,CDs,Kindle,Movies"
 PUBLISHED = {"users": 1_361_408, "items": 446_975, "interactions": 14_029_229}  # 2018, 5-core
 
@@ -69,8 +71,9 @@ def build(options: argparse.Namespace) -> DatasetContent:
 
 def _names(options: argparse.Namespace) -> list[str]:
     names = options.sets.split(",")
-    for name in names:
-        if names.count(name) > 1:
+    full = [category_of(name, options.release) for name in names]
+    for name, category in zip(names, full, strict=True):
+        if full.count(category) > 1:
             raise UsageError(f"--sets {options.sets}: '{name}' is named twice")
     return names
 

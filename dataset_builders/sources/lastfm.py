@@ -32,6 +32,7 @@ from dataset_builders.tables import TOKEN, read_csv, read_pairs
 from recbole_missrec.errors import UsageError
 
 HELP = "listening logs of Last.fm (LFM-1K, LFM-360K); tags from a table"
+MODALITIES = ("text",)
 # Address, MD5 and file inside as https://zenodo.org/records/6090214 and the READMEs state.
 ADDRESS = "https://zenodo.org/records/6090214/files/lastfm-dataset-{}.tar.gz"
 MD5 = {"1k": "a79a6808f54f73354789a9fb02cb1e41", "360k": "635e6ed3fc873aa4ba33aba0ebce02b1"}

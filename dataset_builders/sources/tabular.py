@@ -176,8 +176,8 @@ def _pictures(column: pd.Series, table: Path) -> tuple[Pictures, int]:
     pictures: Pictures = {}
     missing = 0
     for item, value in column[column != ""].items():
-        if re.match("(?i)https?://", value):
-            pictures[item] = value
+        if re.match("(?i)(https?:)?//", value):
+            pictures[item] = f"https:{value}" if value.startswith("//") else value
             continue
         with reading(f"{table}: '{value}'"):
             path = Path(os.path.realpath(folder / value))

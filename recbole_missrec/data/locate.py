@@ -60,7 +60,10 @@ def _build(recipe: str, name: str, folder: Path) -> None:
     """Run a builder in a process of its own, which says what it fetches and shows how far it is."""
     words = [*shlex.split(recipe), "--out", str(folder.parent)]
     print(f"{name} is not in {folder.parent}; building it: {shlex.join(words)}", file=sys.stderr)
-    status = subprocess.run([sys.executable, *words[1:]]).returncode
+    try:
+        status = subprocess.run([sys.executable, *words[1:]]).returncode
+    except KeyboardInterrupt as error:  # the builder has said that it goes on where it was
+        raise UsageError(f"--dataset={name}: interrupted before any training") from error
     if status:
         raise UsageError(f"--dataset={name}: could not be built, see above")
 

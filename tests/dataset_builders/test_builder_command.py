@@ -26,6 +26,14 @@ from dataset_builders.__main__ import main
         (["sample", "--seed", "-1"], "--seed -1: must be 0 to 4294967295; nearest is 0"),
         (["released", "missing", "--name", "x"], "DIR missing: no such folder"),
         (["released", "missing"], "the following arguments are required: --name"),
+        (
+            ["sample", "--text=none", "--text-model=x"],
+            "--text-model: nothing is encoded as text",
+        ),
+        (
+            ["tabular", "x.csv", "--user=u", "--item=i", "--time=t", "--name=a b"],
+            "--name 'a b': not a folder's name; try 'a-b'",
+        ),
     ],
 )
 def test_bad_input_is_one_message_and_status_2(

@@ -1,6 +1,7 @@
 """Building a data set: exact files, whole or not at all; features made only when they must be."""
 
 import io
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -94,10 +95,23 @@ def test_an_older_data_set_is_replaced_file_by_file(tmp_path: Path) -> None:
     newer = replace(CONTENT, interactions=CONTENT.interactions[:2], features={}, texts={})
     summary = build_dataset(newer, tmp_path)
     after = content_of(tmp_path / "shop")
-    assert after.keys() == before.keys()
+    stale = {"shop.text.safetensors", "shop.image.safetensors", "shop.text.tsv"}
+    assert before.keys() - after.keys() == stale
+    assert after.keys() <= before.keys()
     changed = {name for name in after if after[name] != before[name]}
     assert changed == {"shop.inter", "README.md", "card.json", "lengths.svg", "popularity.svg"}
-    assert "  kept 4 other files in the folder, such as notes.txt" in summary.splitlines()
+    assert "  kept 1 other files in the folder, such as notes.txt" in summary.splitlines()
+    assert summary.endswith(" --model=SASRec")  # MISSRec has nothing to read
+
+
+def test_a_link_to_a_folder_elsewhere_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "sets").mkdir()
+    (tmp_path / "sets" / "shop").symlink_to(tmp_path / "elsewhere")
+    build_dataset(CONTENT, tmp_path / "sets")
+    assert (tmp_path / "elsewhere" / "shop.inter").is_file()
+    assert (tmp_path / "sets" / "shop").is_symlink()
+    assert {path.name for path in tmp_path.iterdir()} == {"elsewhere", "sets"}
 
 
 def test_a_data_set_that_cannot_be_written_leaves_the_older_one(tmp_path: Path) -> None:
@@ -216,6 +230,47 @@ def test_no_item_with_features(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="words: no item has image features: does not decode"):
         broken = replace(WORDS, pictures={"a": b"none"})
         build_dataset(broken, tmp_path, Settings(ENCODERS[1:]))
-    with pytest.raises(UsageError, match="features: the source has none; leave --image out"):
+    with pytest.raises(
+        UsageError,
+        match="features: the source has nothing to make them of; go without: --image none",
+    ):
         build_dataset(replace(WORDS, pictures={}), tmp_path, Settings(ENCODERS[1:]))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_features_beside_the_card_of_others_are_made_again(tmp_path: Path) -> None:
+    # As a build leaves them that is killed after the features and before the card are in place.
+    build_dataset(WORDS, tmp_path / "a", Settings(ENCODERS[:1]))
+    other = replace(WORDS, texts={"a": "black tea", "b": "black jam", "c": "tea pot"})
+    build_dataset(other, tmp_path / "b", Settings(ENCODERS[:1]))
+    file = "words/words.text.safetensors"
+    shutil.copy(tmp_path / "b" / file, tmp_path / "a" / file)
+    build_dataset(other, tmp_path / "a", Settings(ENCODERS[:1]))
+    cards = [read_card(tmp_path / folder / "words") for folder in "ab"]
+    assert cards[0]["features"] == cards[1]["features"]
+
+
+def test_finished_texts_survive_pictures_of_which_none_decodes(tmp_path: Path) -> None:
+    (tmp_path / "link.png").symlink_to(tmp_path / "nothing")
+    (tmp_path / "folder.png").mkdir()
+    broken = replace(
+        WORDS, pictures={"a": tmp_path / "link.png", "b": tmp_path / "folder.png", "c": b"x"}
+    )
+    with pytest.raises(UsageError) as error:
+        build_dataset(broken, tmp_path / "sets", Settings(ENCODERS))
+    message = str(error.value)
+    assert message.startswith("words: no item has image features: ")
+    for reason in ("no such file", "cannot be read", "does not decode"):
+        assert reason in message
+    assert message.endswith("go without: --image none")
+    work = tmp_path / "sets" / ".words.unfinished" / "work"
+    assert [path.name for path in work.iterdir()] == ["text"]
+    summary = build_dataset(broken, tmp_path / "sets", Settings(ENCODERS[:1]))
+    assert summary.endswith(" --modalities=[text]")
+
+
+def test_a_path_that_breaks_the_table_of_pictures(tmp_path: Path) -> None:
+    (tmp_path / "a\tb.png").write_bytes(DRAWN)
+    odd = replace(WORDS, pictures={"a": tmp_path / "a\tb.png"})
+    with pytest.raises(UsageError, match="its path has a tab or a line break"):
+        build_dataset(odd, tmp_path / "sets", Settings(ENCODERS))

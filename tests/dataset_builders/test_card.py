@@ -100,6 +100,17 @@ def test_page(folder: Path) -> None:
         assert "<svg" in (folder / f"{plot}.svg").read_text()
 
 
+def test_no_password_is_published(tmp_path: Path) -> None:
+    address = "https://bob:secret@shop.example/x.csv"
+    origin = Origin((SourceFile(Path("x"), address, 1, SHA, ""),), ((f"read {address}", "all"),))
+    command = ("python", "--source", address)
+    build_dataset(replace(CONTENT, origin=origin), tmp_path, Settings(ENCODERS, command=command))
+    for name in ("README.md", "card.json"):
+        text = (tmp_path / "shop" / name).read_text()
+        assert "secret" not in text
+        assert text.count("https://shop.example/x.csv") == 3
+
+
 def test_the_same_counts_as_published(tmp_path: Path) -> None:
     published = {"users": 3, "interactions": 5}  # nothing is said of items
     same = replace(CONTENT, origin=Origin(published=published, publication="Somebody"))
@@ -122,6 +133,18 @@ def test_inspect(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "  text: a tea pot <b>",
         "  picture: images/c.png: does not decode",
     ]
+
+
+@pytest.mark.parametrize(("number", "lines"), [(0, 0), (1, 3), (3, 9), (50, 9)])
+def test_number_of_items_that_are_shown(
+    folder: Path, capsys: pytest.CaptureFixture[str], number: int, lines: int
+) -> None:
+    capsys.readouterr()
+    assert main(["inspect", str(folder), f"--items={number}"]) == 0
+    after = capsys.readouterr().out.partition("are as the card says.\n\n")[2]
+    assert len(after.splitlines()) == lines
+    assert main(["inspect", str(folder), "--items=-3"]) == 2
+    assert capsys.readouterr().err == "--items -3: must be 0 or more\n"
 
 
 @pytest.mark.parametrize(
@@ -147,7 +170,16 @@ def test_damaged_files_are_named(
     assert message.endswith("build it again: python -m dataset_builders tabular 'my orders.csv'\n")
 
 
-@pytest.mark.parametrize("content", [b"{", b"[]", b'{"format": "x"}', b"\xff"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"{",
+        b"[]",
+        b'{"format": "x"}',
+        b'{"format": "recbole_missrec.dataset", "version": 1}',
+        b"\xff",
+    ],
+)
 def test_something_else_in_place_of_a_card(folder: Path, content: bytes) -> None:
     (folder / "card.json").write_bytes(content)
     with pytest.raises(UsageError, match="card.json: (cannot be read|not the card of a data set)"):

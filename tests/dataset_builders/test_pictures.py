@@ -304,7 +304,7 @@ def test_without_a_network_it_ends_early(
     assert first in addresses.values()
     assert rest == (
         "no such host, nor any answer from another host of pictures; "
-        "run again with a network, what was fetched is kept"
+        "run again with a network, what was fetched is kept, or go without: --image none"
     )
     assert 9 <= len(look_ups) <= 300
     assert not any(tmp_path.rglob("*.json"))  # nothing is remembered of it

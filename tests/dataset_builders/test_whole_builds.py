@@ -104,6 +104,7 @@ def test_pictures_at_private_addresses_are_not_asked_for(
 ) -> None:
     put_amazon_2018(server, replies, tmp_path, "Prime_Pantry")
     words = ["amazon", "--set", "Pantry", "--source", server.url(), "--text=tfidf"]
+    assert not server.requests
     out = ["--out", str(tmp_path / "sets"), "--cache", str(tmp_path / "cache")]
     assert main([*words, "--image=histogram", *out]) == 2
     assert not [path for path in server.paths() if "pictures" in path]
@@ -218,6 +219,8 @@ def test_mmrec(tmp_path: Path) -> None:
     lines = ["userID\titemID\trating\ttimestamp\tx_label", "0\t1\t5.0\t30\t0", "0\t0\t4.0\t10\t2"]
     write_lines(baby / "baby.inter", lines)
     np.save(baby / "text_feat.npy", np.array([[1, 2], [3, 4]], np.float32))
-    card, folder = run(tmp_path, "mmrec", str(baby), "--name", "Baby")
+    np.save(baby / "image_feat.npy", np.array([[1, 2], [3, 4]], np.float32))
+    card, folder = run(tmp_path, "mmrec", str(baby), "--name", "Baby", "--image=none")
+    assert card["features"].keys() == {"text"}
     assert card["counts"] == {"users": 1, "items": 2, "interactions": 2}
     assert read_features(folder / "Baby.text.safetensors").matrix.tolist() == [[1, 2], [3, 4]]
