@@ -56,6 +56,7 @@ def test_the_published_corpus(tmp_path: Path) -> None:
     ("sets", "message"),
     [
         ("Food,Food", "--sets Food,Food: 'Food' is named twice"),
+        ("Pantry,Prime_Pantry", "--sets Pantry,Prime_Pantry: 'Pantry' is named twice"),
         ("Foot", "'Foot': no category of the 2018 release; did you mean 'Food'?"),
     ],
 )

@@ -94,6 +94,13 @@ def test_repeats_are_of_the_same_user_and_in_a_row() -> None:
     assert repeats(rows.iloc[:0]).tolist() == []
 
 
+def test_times_beyond_whole_numbers_stay_in_order() -> None:
+    kept, _ = finish(frame(("a", "x", 1e20), ("a", "y", 1.0)), 0)
+    assert kept["timestamp"].tolist() == [1.0, 1e20]
+    kept, _ = finish(frame(("a", "x", 2.0), ("a", "y", 1.0)), 0)
+    assert kept["timestamp"].dtype == "int64"
+
+
 def test_finish_says_what_it_did_and_drops_unused_tokens() -> None:
     rows = CASCADE.assign(rating=5).astype({"user_id": "category", "item_id": "category"})
     kept, steps = finish(rows, 2)

@@ -98,6 +98,7 @@ def test_items_have_files_and_the_rest_have_reasons(server: Server, tmp_path: Pa
     addresses["local"] = "file:///etc/passwd"
     addresses["old"] = "ftp://127.0.0.1/red.png"
     addresses["odd"] = "http://[::1/"
+    addresses["no name of a host"] = "http://xn--a/x.jpg"
     addresses["relative"] = "/red.png"
     files, failures = fetch_pictures(addresses, tmp_path, LIMITS)
     assert {item: file.read_bytes() for item, file in files.items()} == {
@@ -113,7 +114,7 @@ def test_items_have_files_and_the_rest_have_reasons(server: Server, tmp_path: Pa
         "410": 1,
         "too many redirects": 1,
         "not http": 4,
-        "not an address": 1,
+        "not an address": 2,
     }
     assert Counter(server.paths()) == Counter([*server.replies, "/none", "/photo"] + ["/loop"] * 5)
 

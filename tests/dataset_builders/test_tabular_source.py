@@ -135,6 +135,14 @@ def test_texts_of_the_same_table(tmp_path: Path) -> None:
     assert content.texts == {"NA": "5", "0012": "1", "x y": "2"}
 
 
+def test_an_address_without_a_scheme_is_taken_as_https(tmp_path: Path) -> None:
+    (tmp_path / "goods.csv").write_text("what,picture\nNA,//cdn.example/a.png\n")
+    words = ("--items", tmp_path / "goods.csv", "--picture-column", "picture")
+    sales = write_sales(tmp_path / "s.parquet")
+    content = build(tabular, sales, *ROLES, *words, cache=tmp_path)
+    assert content.pictures == {"NA": "https://cdn.example/a.png"}
+
+
 def test_parquet_may_lack_values(tmp_path: Path) -> None:
     goods = pd.DataFrame(
         {"what": ["NA", "x y"], "title": [None, "Rye"], "picture": [None, "a.png"]}
