@@ -52,9 +52,10 @@ Make a data set that run_recbole_missrec.py can train on, in the folder OUT/NAME
   NAME.pictures.tsv           where their pictures lie, where there are any
   README.md, card.json        what it is made of, counts, coverage, digests
 
-An older data set of that name is replaced file by file, after the new one is complete. Features
-that were made of the same texts or pictures by the same encoder are kept. An interrupted build goes
-on when the same command is given again.
+An older data set of that name is replaced file by file, after the new one is complete. What only the
+older one had is removed; files that no build made stay. Features that were made of the same texts
+or pictures by the same encoder are kept. An interrupted build goes on when the same command is
+given again.
 """
 
 EXAMPLES = """\
@@ -114,9 +115,10 @@ def _build(options: argparse.Namespace, words: list[str]) -> str:
         _announce(source.addresses(options), options, command)
 
     def choose_defaults(modalities: Iterable[str]) -> None:
-        for modality in set(modalities) - encoders.keys() - left_out:
-            name = default_encoder(modality, getattr(source, "LIGHT", False))
-            encoders[modality] = _choose(modality, name, options)
+        for modality in modalities:
+            if modality not in encoders.keys() | left_out:
+                name = default_encoder(modality, getattr(source, "LIGHT", False))
+                encoders[modality] = _choose(modality, name, options)
 
     choose_defaults(getattr(source, "MODALITIES", ()))  # before the long work, if known
     content = source.build(options)
@@ -130,9 +132,8 @@ def _build(options: argparse.Namespace, words: list[str]) -> str:
             encoders.pop(modality, None)
         _check_used(modality, modality in encoders, options)
     limits = replace(Limits(), private_addresses=options.private_addresses)
-    settings = Settings(
-        tuple(encoders.values()), options.cache, limits, not options.no_rebuild, command
-    )
+    in_order = tuple(encoders[modality] for modality in ENCODERS if modality in encoders)
+    settings = Settings(in_order, options.cache, limits, not options.no_rebuild, command)
     summary = build_dataset(content, options.out, settings)
     return f"{summary}\n" if summary else ""
 

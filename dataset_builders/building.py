@@ -51,10 +51,11 @@ class Settings:
 def build_dataset(content: DatasetContent, out: Path, settings: Settings = Settings()) -> str:
     """Build ``out/NAME``, complete or not at all.
 
-    Everything is written into ``out/.NAME.unfinished`` first. A new data set appears by one rename;
-    of an older one each file is replaced by one rename, and files that this build does not make
-    stay. Features that the older one has of the very same inputs are taken over. A build that was
-    interrupted goes on when it is called again. Under ``torchrun`` every process calls this.
+    Everything is written into ``out/.NAME.unfinished`` first. A new data set appears by one rename.
+    Of an older one each file is replaced by one rename; what this build does not make is removed,
+    and files that no build made stay. Features that the older one has of the very same inputs are
+    taken over. A build that was interrupted goes on when it is called again. Under ``torchrun``
+    every process calls this.
 
     Args:
         content: the data set.
@@ -90,7 +91,16 @@ def build_dataset(content: DatasetContent, out: Path, settings: Settings = Setti
         card = make_card(content, facts, settings.command)
         write_card(card, content.interactions, built)
         kept = move_files(built, target, _older_files(target))
-    counts, items = card["counts"], card["counts"]["items"]
+    return _summary(content, out, facts, card["counts"], kept)
+
+
+def _summary(
+    content: DatasetContent,
+    out: Path,
+    facts: Mapping[str, FeatureFacts],
+    counts: Mapping[str, int],
+    kept: list[str],
+) -> str:
     words = "" if out == Path("dataset") else f" --data_path={shlex.quote(str(out))}"
     if not facts:
         words += " --model=SASRec"
@@ -99,9 +109,8 @@ def build_dataset(content: DatasetContent, out: Path, settings: Settings = Setti
     return "\n".join(
         [
             str(out / content.name) + (f" ({content.label})" if content.label else ""),
-            f"  {counts['users']:,} users, {items:,} items, {counts['interactions']:,} "
-            "interactions",
-            *(f"  {modality}: {fact.described(items)}" for modality, fact in facts.items()),
+            "  {users:,} users, {items:,} items, {interactions:,} interactions".format(**counts),
+            *(f"  {m}: {fact.described(counts['items'])}" for m, fact in facts.items()),
             *(f"  kept {len(kept):,} other files in the folder, such as {x}" for x in kept[:1]),
             f"card: {out / content.name / 'README.md'}",
             f"next: python run_recbole_missrec.py --dataset={content.name}{words}",

@@ -27,6 +27,7 @@ SIZES = {  # so that benchmarks take seconds
     "train_epoch": "--steps=1 --repeats=1",
     "profile": "--repeats=1",
     "scaling": "--items 300 --lengths 60 --steps=1",
+    "encode": "--items=32 --texts=8 --repeats=1 --generated 500",
     "prepare_data": "--users=1000 --items=300 --interactions=10000 --compared=5000",
 }
 README = command_blocks((ROOT / "README.md").read_text(encoding="utf-8"))
