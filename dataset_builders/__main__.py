@@ -52,10 +52,10 @@ Make a data set that run_recbole_missrec.py can train on, in the folder OUT/NAME
   NAME.pictures.tsv           where their pictures lie, where there are any
   README.md, card.json        what it is made of, counts, coverage, digests
 
-An older data set of that name is replaced file by file, after the new one is complete. What only the
-older one had is removed; files that no build made stay. Features that were made of the same texts
-or pictures by the same encoder are kept. An interrupted build goes on when the same command is
-given again.
+An older data set of that name is replaced file by file, after the new one is complete. What only
+the older one had is removed; files that no build made stay. Features that were made of the same
+texts or pictures by the same encoder are kept. An interrupted build goes on when the same command
+is given again.
 """
 
 EXAMPLES = """\
