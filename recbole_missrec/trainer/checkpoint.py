@@ -16,7 +16,7 @@ from recbole_missrec.files import replacing
 FORMAT = "recbole-missrec checkpoint 1"
 # options that may be otherwise than they were: where things are, and how much is done at a time
 _FREE = {"resume", "result_file", "per_user", "data_path", "eval_batch_size", "show_progress"}
-_FREE |= {"state", "gpu_id", "use_gpu", "worker"}
+_FREE |= {"state", "gpu_id", "use_gpu", "worker", "build_absent"}
 LEAVES_TRAINING = frozenset(_FREE | {"epochs", "stopping_step"})  # a resumed run's figures
 LEAVES_MODEL = frozenset(_FREE | {"checkpoint_dir", "metrics", "topk", "valid_metric", "mode"})
 
