@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from recbole_missrec.memory import peak_memory_mib, release_free_memory
+from recbole_missrec.machine import peak_memory_mib, release_free_memory
 
 
 def resident_mib() -> float:

@@ -1,10 +1,24 @@
-"""Memory of this process: its peak, and giving back what is free."""
+"""The machine of this process: what it is, the peak of memory, giving back what is free."""
 
 import ctypes
+import platform
 import resource
 import sys
+from pathlib import Path
+from typing import Any
 
 import torch
+
+
+def machine() -> dict[str, Any]:
+    """What seconds and last decimals depend on beside code and versions."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
+    processor = names[0] if names else platform.processor()
+    if torch.cuda.is_available():
+        processor += f", {torch.cuda.get_device_name()}"
+    return {"cpu": processor, "threads": torch.get_num_threads()}
 
 
 def peak_memory_mib() -> float:
