@@ -3,7 +3,6 @@
 import argparse
 import ctypes
 import json
-import platform
 import re
 import sys
 import time
@@ -22,6 +21,7 @@ from recbole.data.interaction import Interaction
 from recbole_missrec.config import Config
 from recbole_missrec.errors import UsageError
 from recbole_missrec.files import check_writable, replacing
+from recbole_missrec.machine import machine as processor
 from recbole_missrec.quick_start import prepare
 
 
@@ -172,11 +172,7 @@ def write_json(path: Path, result: dict[str, Any]) -> None:
 
 def machine(threads: int) -> dict[str, Any]:
     """What figures depend on beside the code."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
-    names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
-    cpu = names[0] if names else platform.processor()
-    return {"cpu": cpu, "threads": threads, "torch": torch.__version__}
+    return {**processor(), "threads": threads, "torch": torch.__version__}
 
 
 def say(line: str) -> None:

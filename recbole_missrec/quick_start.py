@@ -19,7 +19,7 @@ from recbole_missrec.errors import UsageError
 from recbole_missrec.evaluation.per_user import write_per_user
 from recbole_missrec.evaluation.ranking import METRICS
 from recbole_missrec.files import check_writable, replacing
-from recbole_missrec.memory import peak_memory_mib
+from recbole_missrec.machine import machine, peak_memory_mib
 from recbole_missrec.registry import (
     get_dataset_class,
     get_model,
@@ -209,7 +209,7 @@ def report(trainer: Any, valid_data: Any, test_data: Any) -> dict[str, Any]:
     valid = trainer.evaluate(valid_data, show_progress=bar)
     test = trainer.evaluate(test_data, load_best_model=False, show_progress=bar)
     trainable, total = count_parameters(trainer.model)
-    seconds = trainer.epoch_seconds
+    seconds = [epoch["seconds"] for epoch in trainer.curve]
     result = {
         "model": config["model"],
         "dataset": config["dataset"],
@@ -219,11 +219,13 @@ def report(trainer: Any, valid_data: Any, test_data: Any) -> dict[str, Any]:
         "best_epoch": trainer.best_epoch,
         "epochs": len(seconds) or None,
         "seconds_per_epoch": sum(seconds) / len(seconds) if seconds else None,
+        "curve": trainer.curve,
         "peak_memory_mib": peak_memory_mib(),
         "parameters": {"trainable": trainable, "total": total},
         "interests": getattr(trainer.model, "health", None),
         "checkpoint": trainer.saved_model_file,
         "data": trainer.data_identity,
+        "machine": machine(),
         "versions": {"python": platform.python_version(), "recbole-missrec": __version__}
         | {package: version(package) for package in PACKAGES},
         "config": config.resolved,

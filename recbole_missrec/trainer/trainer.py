@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from recbole_missrec.errors import Diverged, UsageError
 from recbole_missrec.evaluation.ranking import METRICS, ranking_metrics
-from recbole_missrec.memory import release_free_memory
+from recbole_missrec.machine import release_free_memory
 from recbole_missrec.trainer.checkpoint import (
     LEAVES_TRAINING,
     check_unchanged,
@@ -41,7 +41,8 @@ class HookedTrainer(Base):
         data_identity: digests of items and features, kept in checkpoints; set before ``fit``.
         ranks: of the last evaluation with one target a row, None before.
         best_epoch: epoch of the best validation, -1 before.
-        epoch_seconds: training time of each epoch, discovery included but for the first.
+        curve: of each epoch its number, training seconds (discovery included but for the first),
+            mean loss of a batch, and metrics on validation or None.
         resume_file: state to go on from, written before each epoch, removed at the end.
     """
 
@@ -53,7 +54,7 @@ class HookedTrainer(Base):
         self.data_identity: dict[str, Any] = {}
         self.ranks: Ranks | None = None
         self.best_epoch = -1
-        self.epoch_seconds: list[float] = []
+        self.curve: list[dict[str, Any]] = []
         self._resumed: dict[str, Any] | None = None
 
     @property
@@ -110,10 +111,13 @@ class HookedTrainer(Base):
         else:
             loss = super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
         release_free_memory()
-        self.epoch_seconds.append(time.perf_counter() - start)
+        seconds = time.perf_counter() - start
         total = sum(loss) if isinstance(loss, tuple) else loss
-        self._epoch_line = f"epoch {epoch_idx:>3}  {self.epoch_seconds[-1]:6.1f} s"
-        self._epoch_line += f"  loss {(total or 0) / len(train_data):.4f}"
+        mean_loss = float(total or 0) / len(train_data)
+        self.curve.append(
+            {"epoch": epoch_idx, "seconds": seconds, "loss": mean_loss, "valid": None}
+        )
+        self._epoch_line = f"epoch {epoch_idx:>3}  {seconds:6.1f} s  loss {mean_loss:.4f}"
         self._epoch_bar.update()
         if self.eval_step <= 0 or (epoch_idx + 1) % self.eval_step:  # no validation follows
             self.logger.info(self._epoch_line)
@@ -141,6 +145,7 @@ class HookedTrainer(Base):
 
     def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> tuple[float, dict]:
         result = self.evaluate(valid_data, load_best_model=False, show_progress=show_progress)
+        self.curve[-1]["valid"] = {name: float(value) for name, value in result.items()}
         score = calculate_valid_score(result, self.valid_metric)
         sign = 1 if self.valid_metric_bigger else -1
         is_best = sign * score >= sign * self.best_valid_score
@@ -168,7 +173,7 @@ class HookedTrainer(Base):
         self.best_epoch = epoch
         save_checkpoint(
             self.saved_model_file,
-            {**self._state(), "epoch": epoch, "epoch_seconds": self.epoch_seconds},
+            {**self._state(), "epoch": epoch, "curve": self.curve},
         )
 
     def _save_resume_state(self, train_data: Any, epoch: int) -> None:
@@ -182,7 +187,7 @@ class HookedTrainer(Base):
                 "best_valid_score": float(self.best_valid_score),
                 "best_valid_result": dict(self.best_valid_result or {}),
                 "cur_step": self.cur_step,
-                "epoch_seconds": self.epoch_seconds,
+                "curve": self.curve,
                 "optimizer": self.optimizer.state_dict(),
                 "shuffle": train_data.generator.get_state(),
                 "random": random_state(),
@@ -212,7 +217,7 @@ class HookedTrainer(Base):
         self.start_epoch, self.best_epoch = state["epoch"], state["best_epoch"]
         self.best_valid_score = state["best_valid_score"]
         self.best_valid_result = state["best_valid_result"]
-        self.cur_step, self.epoch_seconds = state["cur_step"], state["epoch_seconds"]
+        self.cur_step, self.curve = state["cur_step"], state["curve"]
         self._resumed = state
 
     def _load(self, path: str | Path, state: dict[str, Any]) -> None:

@@ -26,6 +26,7 @@ SCRIPT = str(Path(__file__).parents[2] / "run_recbole_missrec.py")
 KEYS = {
     "model", "dataset", "seed", "valid", "test", "best_epoch", "epochs", "seconds_per_epoch",
     "peak_memory_mib", "parameters", "interests", "checkpoint", "data", "versions", "config",
+    "curve", "machine",
 }  # fmt: skip
 METRICS = ["recall@10", "recall@50", "ndcg@10", "ndcg@50", "mrr@10", "mrr@50"]
 
@@ -48,7 +49,8 @@ def run(shop: Path, model: str = "MISSRec", **options: Any) -> dict[str, Any]:
 
 
 def figures(result: dict[str, Any]) -> tuple[Any, ...]:
-    return result["valid"], result["test"], result["best_epoch"], result["epochs"]
+    curve = [{**epoch, "seconds": None} for epoch in result["curve"]]
+    return result["valid"], result["test"], result["best_epoch"], curve
 
 
 # --- resuming ------------------------------------------------------------------------------------
@@ -208,6 +210,10 @@ def test_result_file(shop: Path, model: str) -> None:
     assert result["epochs"] == (1 if model == "Pop" else 2)
     assert result["best_epoch"] in range(result["epochs"])
     assert result["seconds_per_epoch"] > 0
+    assert [epoch["epoch"] for epoch in result["curve"]] == list(range(result["epochs"]))
+    best = result["curve"][result["best_epoch"]]
+    assert best["valid"] == result["valid"] and best["seconds"] > 0
+    assert (best["loss"] > 0) == (model != "Pop")
     assert result["peak_memory_mib"] > 50
     assert result["parameters"]["trainable"] == result["parameters"]["total"] > 0
     assert Path(result["checkpoint"]).is_file()
