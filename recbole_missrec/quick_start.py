@@ -135,6 +135,11 @@ def prepare(config: Config) -> tuple[Any, tuple[Any, Any, Any]]:
     try:
         dataset = get_dataset_class(config)(config)
         identity = data_identity(dataset)  # before the split, which consumes the interactions
+        counts = {
+            "users": dataset.user_num - 1,
+            "items": dataset.item_num - 1,
+            "interactions": dataset.inter_num,
+        }
         rows = evaluation_rows(dataset.item_num, config["MAX_ITEM_LIST_LENGTH"])
         config["eval_batch_size"] = min(
             config["eval_batch_size"], rows
@@ -147,7 +152,7 @@ def prepare(config: Config) -> tuple[Any, tuple[Any, Any, Any]]:
         raise
     except Exception as error:  # RecBole lets an option of another type fail wherever it is used
         raise recbole_refuses(config, error) from error
-    if config.is_own_model:
+    if config["tune"]:
         freeze(model, config["tune"])
     trainable, total = count_parameters(model)
     logger.info(
@@ -156,7 +161,7 @@ def prepare(config: Config) -> tuple[Any, tuple[Any, Any, Any]]:
         f"{trainable:,} of {total:,} parameters trainable; {config['device']}"
     )
     trainer = get_trainer(config)(config, model)
-    trainer.data_identity = identity
+    trainer.data_identity, trainer.counts = identity, counts
     return trainer, loaders
 
 
@@ -225,6 +230,7 @@ def report(trainer: Any, valid_data: Any, test_data: Any) -> dict[str, Any]:
         "interests": getattr(trainer.model, "health", None),
         "checkpoint": trainer.saved_model_file,
         "data": trainer.data_identity,
+        "counts": trainer.counts,
         "machine": machine(),
         "versions": {"python": platform.python_version(), "recbole-missrec": __version__}
         | {package: version(package) for package in PACKAGES},

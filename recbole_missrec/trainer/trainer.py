@@ -39,6 +39,7 @@ class HookedTrainer(Base):
 
     Attributes:
         data_identity: digests of items and features, kept in checkpoints; set before ``fit``.
+        counts: users, items and interactions of the data set before its split; set likewise.
         ranks: of the last evaluation with one target a row, None before.
         best_epoch: epoch of the best validation, -1 before.
         curve: of each epoch its number, training seconds (discovery included but for the first),
@@ -52,6 +53,7 @@ class HookedTrainer(Base):
         name += f"-{get_local_time()}-{os.getpid()}.pth"
         self.saved_model_file = os.path.join(config["checkpoint_dir"], name)
         self.data_identity: dict[str, Any] = {}
+        self.counts: dict[str, int] = {}
         self.ranks: Ranks | None = None
         self.best_epoch = -1
         self.curve: list[dict[str, Any]] = []

@@ -25,7 +25,7 @@ from tests.shops import read_histories, tiny_config, tiny_words, write_tiny_shop
 SCRIPT = str(Path(__file__).parents[2] / "run_recbole_missrec.py")
 KEYS = {
     "model", "dataset", "seed", "valid", "test", "best_epoch", "epochs", "seconds_per_epoch",
-    "peak_memory_mib", "parameters", "interests", "checkpoint", "data", "versions", "config",
+    "peak_memory_mib", "parameters", "interests", "checkpoint", "data", "counts", "versions", "config",
     "curve", "machine",
 }  # fmt: skip
 METRICS = ["recall@10", "recall@50", "ndcg@10", "ndcg@50", "mrr@10", "mrr@50"]
@@ -217,6 +217,12 @@ def test_result_file(shop: Path, model: str) -> None:
     assert result["peak_memory_mib"] > 50
     assert result["parameters"]["trainable"] == result["parameters"]["total"] > 0
     assert Path(result["checkpoint"]).is_file()
+    histories = read_histories(shop)
+    assert result["counts"] == {
+        "users": len(histories),
+        "items": len({item for items in histories.values() for item in items}),
+        "interactions": sum(map(len, histories.values())),
+    }
     assert result["config"]["train_batch_size"] == 32
     assert {"python", "recbole-missrec", "recbole", "torch", "numpy"} <= result["versions"].keys()
     assert result["versions"]["recbole"] == "1.2.1"
