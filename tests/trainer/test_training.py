@@ -25,8 +25,8 @@ from tests.shops import read_histories, tiny_config, tiny_words, write_tiny_shop
 SCRIPT = str(Path(__file__).parents[2] / "run_recbole_missrec.py")
 KEYS = {
     "model", "dataset", "seed", "valid", "test", "best_epoch", "epochs", "seconds_per_epoch",
-    "peak_memory_mib", "parameters", "interests", "checkpoint", "data", "counts", "versions", "config",
-    "curve", "machine",
+    "peak_memory_mib", "parameters", "interests", "checkpoint", "data", "versions", "config",
+    "counts", "curve", "machine",
 }  # fmt: skip
 METRICS = ["recall@10", "recall@50", "ndcg@10", "ndcg@50", "mrr@10", "mrr@50"]
 
