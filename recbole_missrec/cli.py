@@ -15,11 +15,12 @@ Train and evaluate MISSRec, or any RecBole model, on the same split, candidates 
   python run_recbole_missrec.py evaluate CHECKPOINT [--key=value ...]
   python run_recbole_missrec.py --resume=FILE [--key=value ...]
 
-  --dataset=NAME      a folder under data_path with NAME.inter and, for MISSRec,
+  --dataset=NAME      a folder under data_path with NAME.inter and, for models with features,
                       NAME.MODALITY.safetensors; `python -m dataset_builders --help` makes them
   --no-build          do not fetch and build a known data set that is absent: Pantry, Scientific,
                       Instruments, Arts, Office, ml-100k, ml-1m, ml-20m, ml-25m, pantry-sample
-  --model=NAME        MISSRec (default) or a model of RecBole: SASRec, GRU4Rec, BERT4Rec, Pop ...
+  --model=NAME        MISSRec (default), or on the same features UniSRec, VQRec, SASRecContent,
+                      LastItem; or a model of RecBole: SASRec, GRU4Rec, BERT4Rec, Pop ...
   --config_files=...  YAML files of options, separated by spaces; later ones win
   --resume=FILE       go on with an interrupted run, from saved/*.resume, to the same figures
   --key=value         any option of RecBole or of this project; the command line wins over files

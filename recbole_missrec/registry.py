@@ -12,7 +12,13 @@ from recbole.utils import get_trainer as recbole_get_trainer
 
 from recbole_missrec.errors import UsageError, nearest
 
-OWN_MODELS = {"MISSRec": "recbole_missrec.model.missrec"}
+OWN_MODELS = {
+    "MISSRec": "recbole_missrec.model.missrec",
+    "UniSRec": "recbole_missrec.model.unisrec",
+    "VQRec": "recbole_missrec.model.vqrec",
+    "SASRecContent": "recbole_missrec.model.sasrec_content",
+    "LastItem": "recbole_missrec.model.last_item",
+}
 
 
 def known_models() -> list[str]:
@@ -29,9 +35,9 @@ def get_model(name: str) -> Any:
     """
     if name not in known_models():
         raise UsageError(f"--model={name}: no such model; {nearest(name, known_models())}")
-    if name in OWN_MODELS:
-        return getattr(importlib.import_module(OWN_MODELS[name]), name)
     try:
+        if name in OWN_MODELS:
+            return getattr(importlib.import_module(OWN_MODELS[name]), name)
         model = recbole_get_model(name)
     except ImportError as error:
         raise missing_package(name, error) from error
@@ -40,10 +46,10 @@ def get_model(name: str) -> Any:
 
 
 def missing_package(model: str, error: ImportError) -> UsageError:
-    """What to say where RecBole imports a package, now or in training, that is not there."""
+    """What to say where a model imports a package, now or in training, that is not there."""
     package = {"faiss": "faiss-cpu"}.get(str(error.name), error.name)
     return UsageError(
-        f"--model={model}: RecBole needs the package '{error.name}' for it; "
+        f"--model={model}: needs the package '{error.name}'; "
         f"install it with `pip install {package}`"
     )
 

@@ -10,6 +10,14 @@ from recbole_missrec.data.features import write_features
 
 ITEMS = 24
 USERS = 30
+TRANSFORMERS = ("MISSRec", "UniSRec", "VQRec", "SASRecContent", "SASRec", "BERT4Rec")
+OF_MODEL: dict[str, dict[str, Any]] = {
+    "MISSRec": {"interest_ratio": 0.3},
+    "UniSRec": {"modalities": ["text", "image"], "n_experts": 3},
+    "VQRec": {"modalities": ["text", "image"], "code_groups": 4, "code_bits": 3},
+    "SASRecContent": {"modalities": ["text", "image"]},
+    "LastItem": {"modalities": ["text", "image"]},
+}
 
 
 def write_tiny_shop(
@@ -70,16 +78,15 @@ def read_histories(data_path: Path) -> dict[str, list[str]]:
 
 def tiny_options(data_path: Path, model: str = "MISSRec", **options: Any) -> dict[str, Any]:
     """Options that make a model small enough for the tiny shop; outputs go beside the data."""
-    small: dict[str, Any] = {"hidden_size": 8, "n_heads": 2, "inner_size": 12}
-    if model == "MISSRec":
-        small["interest_ratio"] = 0.3
+    small = {"hidden_size": 8, "n_heads": 2, "inner_size": 12} if model in TRANSFORMERS else {}
     return {
         "data_path": str(data_path),
         "checkpoint_dir": str(data_path / "saved"),
         "state": "error",
         "show_progress": False,
         "train_batch_size": 32,
-        **(small if model in ("MISSRec", "SASRec", "BERT4Rec") else {}),
+        **small,
+        **OF_MODEL.get(model, {}),
         **options,
     }
 

@@ -139,7 +139,7 @@ def test_every_model_of_recbole_is_configured_by_its_defaults() -> None:
             continue
         assert config["eval_args"]["mode"] == {"valid": "full", "test": "full"}, model
         assert config["metrics"] == ["Recall", "NDCG", "MRR"], model
-    needs = " RecBole needs the package 'lightgbm' for it; install it with `pip install lightgbm`"
+    needs = " needs the package 'lightgbm'; install it with `pip install lightgbm`"
     assert set(refused) <= {(model, needs) for model in ("xgboost", "lightgbm")}
 
 

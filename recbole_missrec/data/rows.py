@@ -11,7 +11,15 @@ from recbole_missrec.data.preparation import ArrayDataset
 
 # Models that give the same scores for a batch cut to its longest history, shown by a test. Others
 # have layers of a fixed width or draw masks over it, and keep RecBole's padding.
-TRIMMED_MODELS = ("MISSRec", "SASRec", "GRU4Rec")
+TRIMMED_MODELS = (
+    "MISSRec",
+    "UniSRec",
+    "VQRec",
+    "SASRecContent",
+    "LastItem",
+    "SASRec",
+    "GRU4Rec",
+)
 
 
 def prepared_by_arrays(dataset_class: type[Any]) -> type:

@@ -1,0 +1,154 @@
+"""A causal Transformer over item vectors: what the content baselines have in common.
+
+The blocks are those of SASRec (Kang and McAuley, ICDM 2018) as RecBole builds them.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from recbole.data.interaction import Interaction
+from recbole.model.abstract_recommender import SequentialRecommender
+from recbole.model.layers import TransformerEncoder
+from recbole.utils import InputType
+from torch import Tensor, nn
+
+from recbole_missrec.model.dropout import dropout
+from recbole_missrec.model.objectives import chunks
+
+
+class CausalRecommender(SequentialRecommender):
+    """Scores items by the Transformer's output at the last position of a history.
+
+    An item's vector is ``content`` of it, which a subclass gives, plus its id embedding; it stands
+    for the item in histories and among the candidates. A score is a dot product or, with a
+    temperature, the cosine over it. The loss is the cross-entropy over all items.
+
+    Args:
+        config: options of SASRec's blocks; ``temperature`` where the model has one.
+        dataset: a ``MultiModalSequentialDataset``.
+        item_ids: whether items have an id embedding.
+    """
+
+    input_type = InputType.POINTWISE
+    present: Tensor
+
+    def __init__(self, config: Any, dataset: Any, item_ids: bool) -> None:
+        super().__init__(config, dataset)
+        dim, eps = config["hidden_size"], config["layer_norm_eps"]
+        self.dropout = config["hidden_dropout_prob"]
+        self.temperature: float | None = config["temperature"]
+        self.std = config["initializer_range"]
+        self.item_embedding = nn.Embedding(self.n_items, dim, padding_idx=0) if item_ids else None
+        self.position_embedding = nn.Embedding(self.max_seq_length, dim)
+        self.input_norm = nn.LayerNorm(dim, eps=eps)
+        self.encoder = TransformerEncoder(
+            n_layers=config["n_layers"],
+            n_heads=config["n_heads"],
+            hidden_size=dim,
+            inner_size=config["inner_size"],
+            hidden_dropout_prob=self.dropout,
+            attn_dropout_prob=config["attn_dropout_prob"],
+            layer_norm_eps=eps,
+        )
+        present = torch.stack([dataset.present[m] for m in config["modalities"]])
+        self.register_buffer("present", present, persistent=False)  # bool [modalities, items]
+        self._table: tuple[Tensor, Tensor] | None = None  # of an evaluation pass, see item_table
+
+    def initialise(self, module: nn.Module) -> None:
+        """Normal weights and no biases, as RecBole's SASRec; for ``apply`` of a whole model."""
+        if isinstance(module, nn.Linear | nn.Embedding | nn.EmbeddingBag):
+            nn.init.normal_(module.weight, std=self.std)
+            if isinstance(module, nn.Linear):
+                nn.init.zeros_(module.bias)
+            elif module.padding_idx is not None:
+                nn.init.zeros_(module.weight[module.padding_idx])
+
+    # --- items ------------------------------------------------------------------------------
+
+    def content(self, items: Any) -> Tensor:
+        """What the features of some items add to their vectors, ``[items, dim]``."""
+        raise NotImplementedError
+
+    def item_vectors(self, items: Any = slice(None)) -> Tensor:
+        """Vectors of some items, a slice or long ``[items]``; of all by default."""
+        vectors = self.content(items)
+        if self.item_embedding is not None:
+            vectors = vectors + self.item_embedding.weight[items]
+        return vectors
+
+    def candidates(self, vectors: Tensor) -> Tensor:
+        """Item vectors as a dot product compares them: of length 1 where scores are cosines."""
+        return vectors if self.temperature is None else F.normalize(vectors, dim=-1)
+
+    def item_table(self) -> tuple[Tensor, Tensor]:
+        """Vectors of all items, and these as candidates, kept for an evaluation pass."""
+        if self._table is None:
+            vectors = torch.cat([self.item_vectors(items) for items in chunks(0, self.n_items)])
+            self._table = vectors, self.candidates(vectors)
+        return self._table
+
+    def train(self, mode: bool = True) -> "CausalRecommender":
+        """Switch mode; a new pass begins, so that an evaluation computes the items anew."""
+        self._table = None
+        return super().train(mode)
+
+    # --- sequences --------------------------------------------------------------------------
+
+    def sequence_embedding(self, interaction: Interaction, vectors: Tensor) -> Tensor:
+        """Output at the last position of each history.
+
+        Args:
+            interaction: histories, right-padded.
+            vectors: of all items, ``[items, dim]``.
+
+        Returns:
+            ``[batch, dim]``.
+        """
+        sequences = interaction[self.ITEM_SEQ]  # [batch, length]
+        position = self.position_embedding.weight[: sequences.shape[1]]  # [length, dim]
+        hidden = self.input_norm(F.embedding(sequences, vectors) + position)
+        hidden = dropout(hidden, self.dropout, self.training)  # [batch, length, dim]
+        hidden = self.encoder(
+            hidden, self.get_attention_mask(sequences), output_all_encoded_layers=False
+        )[-1]
+        return self.gather_indexes(hidden, interaction[self.ITEM_SEQ_LEN] - 1)
+
+    def scores(self, u: Tensor, candidates: Tensor) -> Tensor:
+        """Scores of all items.
+
+        Args:
+            u: sequence embeddings, ``[batch, dim]``.
+            candidates: all items, see ``candidates``.
+
+        Returns:
+            ``[batch, items]``; an item with neither features nor id embedding has the lowest.
+        """
+        if self.temperature is None:
+            return u @ candidates.T
+        scores = F.normalize(u, dim=-1) / self.temperature @ candidates.T
+        if self.item_embedding is None:
+            scores = scores.masked_fill(~self.present.any(0), -1 / self.temperature)
+        return scores
+
+    # --- RecBole ----------------------------------------------------------------------------
+
+    def calculate_loss(self, interaction: Interaction) -> Tensor:
+        """Cross-entropy over all items, whose vectors are computed once a step."""
+        vectors = self.item_vectors()
+        u = self.sequence_embedding(interaction, vectors)
+        scores = self.scores(u, self.candidates(vectors))[:, 1:]  # without the padding item
+        return F.cross_entropy(scores, interaction[self.POS_ITEM_ID] - 1)
+
+    @torch.no_grad()
+    def full_sort_predict(self, interaction: Interaction) -> Tensor:
+        """Scores of all items, -inf for the padding item, ``[batch, items]``."""
+        vectors, candidates = self.item_table()
+        scores = self.scores(self.sequence_embedding(interaction, vectors), candidates)
+        scores[:, 0] = -torch.inf
+        return scores
+
+    def predict(self, interaction: Interaction) -> Tensor:
+        """Scores of one item a row, ``[batch]``."""
+        scores = self.full_sort_predict(interaction)
+        return scores.gather(1, interaction[self.ITEM_ID][:, None]).squeeze(1)
