@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import torch
-from recbole.model.sequential_recommender import SASRec
 
 from recbole_missrec.cli import main
 from recbole_missrec.evaluation.per_user import read_per_user
@@ -118,8 +117,9 @@ def interrupt(
         ("SASRec", {}),
         ("SASRec", {"loss_type": "BPR", "learner": "adagrad"}),
         ("MISSRec", {"interest_every": 3, "interest_method": "kmeans", "stopping_step": 1}),
+        ("VQRec", {}),
     ],
-    ids=["SASRec", "SASRec-BPR", "MISSRec"],
+    ids=["SASRec", "SASRec-BPR", "MISSRec", "VQRec"],
 )
 def test_an_interrupted_run_goes_on_to_the_same_figures(
     shop: Path,
@@ -134,7 +134,7 @@ def test_an_interrupted_run_goes_on_to_the_same_figures(
         sum(max(0, len(items) - 3) for items in read_histories(shop).values()) / 32
     )
     with monkeypatch.context() as patch:
-        interrupt(patch, SASRec if model == "SASRec" else MISSRec, per_epoch + 2, KeyboardInterrupt)
+        interrupt(patch, get_model(model), per_epoch + 2, KeyboardInterrupt)
         words = tiny_words(shop, model, **options, checkpoint_dir="cut", result_file="cut.json")
         assert main(words) == 130
     assert "interrupted; go on with --resume=FILE" in capsys.readouterr().err
@@ -174,7 +174,7 @@ def test_what_a_resumed_run_refuses(
 # --- results -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("model", ["MISSRec", "SASRec", "Pop"])
+@pytest.mark.parametrize("model", ["MISSRec", "UniSRec", "SASRec", "Pop"])
 def test_evaluate_gives_the_figures_of_training(shop: Path, model: str) -> None:
     trained = run(shop, model, epochs=3, learning_rate=0.01, per_user="train.parquet")
     kept = Path("result.json").read_bytes()
