@@ -10,14 +10,21 @@ from typing import Any
 import torch
 from recbole.data import data_preparation
 from recbole.utils import EvaluatorType, init_logger, init_seed
+from torch import Tensor
 
 from recbole_missrec import __version__
 from recbole_missrec.config import Config
 from recbole_missrec.data.dataset import data_identity
 from recbole_missrec.data.locate import find_files
 from recbole_missrec.errors import UsageError
+from recbole_missrec.evaluation.beyond import beyond_accuracy
 from recbole_missrec.evaluation.per_user import write_per_user
 from recbole_missrec.evaluation.ranking import METRICS
+from recbole_missrec.evaluation.targets import (
+    count_interactions,
+    per_user_columns,
+    training_popularity,
+)
 from recbole_missrec.files import check_writable, replacing
 from recbole_missrec.machine import machine, peak_memory_mib
 from recbole_missrec.registry import (
@@ -140,6 +147,7 @@ def prepare(config: Config) -> tuple[Any, tuple[Any, Any, Any]]:
             "items": dataset.item_num - 1,
             "interactions": dataset.inter_num,
         }
+        interactions = count_interactions(dataset)
         rows = evaluation_rows(dataset.item_num, config["MAX_ITEM_LIST_LENGTH"])
         config["eval_batch_size"] = min(
             config["eval_batch_size"], rows
@@ -162,6 +170,7 @@ def prepare(config: Config) -> tuple[Any, tuple[Any, Any, Any]]:
     )
     trainer = get_trainer(config)(config, model)
     trainer.data_identity, trainer.counts = identity, counts
+    trainer.interactions = interactions
     return trainer, loaders
 
 
@@ -212,7 +221,10 @@ def report(trainer: Any, valid_data: Any, test_data: Any) -> dict[str, Any]:
     config = trainer.config
     bar = config["show_progress"]
     valid = trainer.evaluate(valid_data, show_progress=bar)
-    test = trainer.evaluate(test_data, load_best_model=False, show_progress=bar)
+    test = trainer.evaluate(test_data, load_best_model=False, show_progress=bar, count_items=True)
+    recommended = trainer.ranks and trainer.ranks.recommended
+    held_out = (valid_data._dataset, test_data._dataset)
+    popularity = training_popularity(trainer.interactions, held_out)  # [item_num]
     trainable, total = count_parameters(trainer.model)
     seconds = [epoch["seconds"] for epoch in trainer.curve]
     result = {
@@ -221,6 +233,7 @@ def report(trainer: Any, valid_data: Any, test_data: Any) -> dict[str, Any]:
         "seed": config["seed"],
         "valid": valid,
         "test": test,
+        "beyond_accuracy": beyond_accuracy(recommended, popularity) if recommended else None,
         "best_epoch": trainer.best_epoch,
         "epochs": len(seconds) or None,
         "seconds_per_epoch": sum(seconds) / len(seconds) if seconds else None,
@@ -241,27 +254,20 @@ def report(trainer: Any, valid_data: Any, test_data: Any) -> dict[str, Any]:
         with replacing(Path(config["result_file"])) as temporary:
             temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     if config["per_user"]:
-        write_ranks(trainer, test_data)
+        write_ranks(trainer, test_data._dataset, popularity)
     return result
 
 
-def write_ranks(trainer: Any, test_data: Any) -> None:
-    """Write ``per_user``: user, target and rank of each test row, by raw token."""
+def write_ranks(trainer: Any, test: Any, popularity: Tensor) -> None:
+    """Write ``per_user``: user, target, its rank and what is known of it, for each test row."""
     if trainer.ranks is None:
         raise UsageError(
             "--per_user: needs a ranking metric and one target a row, as with the default eval_args"
         )
-    config, dataset = trainer.config, test_data._dataset
-    write_per_user(
-        config["per_user"],
-        dataset.id2token(dataset.uid_field, trainer.ranks.users.numpy()).tolist(),
-        dataset.id2token(dataset.iid_field, trainer.ranks.targets.numpy()).tolist(),
-        trainer.ranks.better,
-        trainer.ranks.equal,
-        model=config["model"],
-        dataset=config["dataset"],
-        seed=config["seed"],
-    )
+    config = trainer.config
+    columns = per_user_columns(trainer.ranks, test, trainer.interactions, popularity, config)
+    identity = {key: config[key] for key in ("model", "dataset", "seed")}
+    write_per_user(config["per_user"], columns, **identity)
 
 
 def figures_table(result: dict[str, Any]) -> str:

@@ -126,6 +126,20 @@ def read_features(path: str | Path) -> FeatureFile:
     )
 
 
+def read_tokens(path: Path) -> list[str]:
+    """Raw item tokens of a feature file, without its matrix.
+
+    Raises:
+        UsageError: it is damaged or not a feature file.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            encoded = file.get_tensor("tokens")
+    except (SafetensorError, OSError) as error:
+        raise UsageError(f"{path}: not a readable feature file ({error})") from error
+    return _decode(path, encoded)
+
+
 def align_features(
     file: FeatureFile, token2id: Mapping[str, int], item_num: int
 ) -> tuple[Tensor, Tensor, int]:

@@ -37,7 +37,7 @@ def find_files(config: Any) -> None:
         _check_columns(path, config)
     if config.is_own_model:
         if config["modalities"] is None:
-            found = _modalities(name, folder)
+            found = find_modalities(name, folder)
             config["modalities"] = config.resolved["modalities"] = found
         for modality in config["modalities"] or ["text"]:
             path = feature_path(config, modality)
@@ -49,7 +49,7 @@ def _interactions(name: str, folder: Path) -> list[Path]:
     return sorted(folder.glob(f"{glob.escape(name)}*.inter"))
 
 
-def _modalities(name: str, folder: Path) -> list[str]:
+def find_modalities(name: str, folder: Path) -> list[str]:
     """Modalities that have a feature file, in alphabetical order but for text, which is first."""
     files = folder.glob(f"{glob.escape(name)}.*.safetensors")
     found = (file.name[len(name) + 1 : -len(".safetensors")] for file in files)
@@ -98,6 +98,6 @@ def _check_columns(path: Path, config: Any) -> None:
 
 
 def _no_features(name: str, modality: str, path: Path) -> str:
-    found = _modalities(name, path.parent)
+    found = find_modalities(name, path.parent)
     there = nearest(modality, found) if found else "there are no features at all"
     return f"--modalities: {path} is missing; {there}"

@@ -19,8 +19,9 @@ Compare model A with model B on the same users and targets.
 
 Give each model the per-user Parquet files of its runs, one file per seed. A user's
 metric is averaged over the seeds of a model, then A - B is taken user by user. The
-table shows both means, their difference, its 95 % bootstrap interval over users, the
-p-value of a paired randomisation test, and what can be said of A at the 5 % level.
+table shows both means, their difference, also relative to B, 95 % bootstrap intervals
+over users and seeds, the p-value of a paired randomisation test over users, and what
+can be said of A at the 5 % level.
 """
 
 _EPILOG = """\
@@ -31,8 +32,8 @@ example:
       --metric recall ndcg mrr --k 10 --json missrec-sasrec.json
 
 The p-values are not corrected for the number of metrics: choose one beforehand, or
-divide 5 % by their number. They are over users, for the runs given: two seeds say
-little of how much another seed would change the means.
+divide 5 % by their number. They are over users, for the runs given. The intervals are
+over seeds, too, but two or three say little of how much another would change the means.
 """
 
 
@@ -111,14 +112,23 @@ def _runs(tables: list[pd.DataFrame]) -> list[dict[str, str]]:
 
 
 def _table(comparisons: list[Comparison]) -> str:
-    lines = [f"{'metric':<14}{'A':>8}{'B':>9}{'A - B':>10}   {'95 % interval':<20}{'p':>7}   A is"]
+    lines = [
+        f"{'metric':<14}{'A':>8}{'B':>9}{'A - B':>10}   {'95 % interval':<20}"
+        f"{'A / B - 1':>10}   {'95 % interval':<20}{'p':>7}   A is"
+    ]
     for row in comparisons:
+        relative = f"{_percent(row.relative):>10}"
+        ends = f"[{_percent(row.relative_low)}, {_percent(row.relative_high)}]"
         lines.append(
             f"{f'{row.metric}@{row.k}':<14}{row.mean_a:>8.4f}{row.mean_b:>9.4f}"
-            f"{row.difference:>+10.4f}   [{row.low:+.4f}, {row.high:+.4f}]"
-            f"{row.p_value:>9.4f}   {row.verdict}"
+            f"{row.difference:>+10.4f}   [{row.low:+.4f}, {row.high:+.4f}]  "
+            f"{relative}   {ends:<20}{row.p_value:>7.4f}   {row.verdict}"
         )
     return "\n".join(lines)
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:+.1%}"
 
 
 if __name__ == "__main__":

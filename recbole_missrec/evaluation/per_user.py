@@ -1,15 +1,16 @@
 """Per-user results in a Parquet file: where each user's target was ranked, in one run."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from torch import Tensor
+import torch
 
 from recbole_missrec.errors import UsageError, nearest
-from recbole_missrec.evaluation.ranking import expected_rank
+from recbole_missrec.evaluation.ranking import expected_rank, per_row_metric
 from recbole_missrec.files import replacing
 
 _SCHEMA = pa.schema(
@@ -19,30 +20,28 @@ _SCHEMA = pa.schema(
         pa.field("rank", pa.float64(), nullable=False),
         pa.field("better", pa.int64(), nullable=False),
         pa.field("equal", pa.int64(), nullable=False),
+        pa.field("score", pa.float64(), nullable=False),
+        pa.field("length", pa.int64(), nullable=False),
+        pa.field("popularity", pa.int64(), nullable=False),
+        pa.field("modalities", pa.string(), nullable=False),
+        pa.field("category", pa.string()),
     ]
 )
 _METADATA = ("model", "dataset", "seed")
 
 
 def write_per_user(
-    path: str | Path,
-    users: Sequence[str],
-    targets: Sequence[str],
-    better: Tensor,
-    equal: Tensor,
-    *,
-    model: str,
-    dataset: str,
-    seed: int,
+    path: str | Path, columns: Mapping[str, Any], *, model: str, dataset: str, seed: int
 ) -> None:
     """Write one row per evaluated user.
 
     Args:
         path: the Parquet file.
-        users: raw user tokens, ``[rows]``.
-        targets: raw token of each user's target item, ``[rows]``.
-        better: candidates scored above the target, ``[rows]``, int64.
-        equal: other candidates with its score, ``[rows]``, int64.
+        columns: name -> ``[rows]``. Raw tokens ``user`` and ``target``; int64 tensors ``better``,
+            the candidates scored above the target, and ``equal``, the others with its score;
+            ``score`` of the target; ``length``, the user's interactions before it;
+            ``popularity``, its occurrences in the training part; ``modalities`` of which it has
+            features, with commas between; ``category``, None where not known.
         model: name of the model, kept in the file's metadata, as are the next two.
         dataset: name of the data set.
         seed: seed of the run.
@@ -50,15 +49,13 @@ def write_per_user(
     Raises:
         UsageError: the file cannot be written there.
     """
-    columns = {
-        "user": users,
-        "target": targets,
-        "rank": expected_rank(better, equal).cpu().numpy(),
-        "better": better.cpu().numpy(),
-        "equal": equal.cpu().numpy(),
-    }
+    ranks = expected_rank(columns["better"], columns["equal"])  # [rows]
     metadata = {"model": model, "dataset": dataset, "seed": str(seed)}
-    table = pa.table(columns, schema=_SCHEMA.with_metadata(metadata))
+    arrays = {
+        name: column.cpu().numpy() if isinstance(column, torch.Tensor) else column
+        for name, column in {**columns, "rank": ranks}.items()
+    }
+    table = pa.table(arrays, schema=_SCHEMA.with_metadata(metadata))
     with replacing(Path(path)) as temporary:
         pq.write_table(table, temporary)
 
@@ -70,8 +67,9 @@ def read_per_user(path: str | Path) -> pd.DataFrame:
         path: the Parquet file.
 
     Returns:
-        Columns user, target (str), rank (float64, the expected rank from 1), better, equal
-        (int64); ``attrs`` has model, dataset and seed, all str.
+        The columns of `write_per_user` and rank (float64, the expected rank from 1): user, target,
+        modalities, category (str), better, equal, length, popularity (int64), score (float64);
+        ``attrs`` has model, dataset and seed, all str.
 
     Raises:
         UsageError: there is no such file, or it is not a table of per-user results.
@@ -102,6 +100,43 @@ def read_per_user(path: str | Path) -> pd.DataFrame:
         raise UsageError(f"{path}: {repeated} rows repeat the user and target of another row")
     frame.attrs = {key: metadata[key.encode()].decode() for key in _METADATA}
     return frame
+
+
+def per_user_metric(tables: Sequence[pd.DataFrame], metric: str, k: int) -> pd.DataFrame:
+    """One metric of the same users and targets in several runs.
+
+    Args:
+        tables: of `read_per_user`, in any order of the rows.
+        metric: name of a metric, in any case.
+        k: length of the recommended list.
+
+    Returns:
+        A row for each (user, target), which is its index; a column for each table, by number.
+
+    Raises:
+        UsageError: the tables are not of the same users and targets; no such metric, or k out of
+            range.
+    """
+    columns = [
+        pd.Series(
+            per_row_metric(
+                torch.from_numpy(table["better"].to_numpy(copy=True)),
+                torch.from_numpy(table["equal"].to_numpy(copy=True)),
+                metric,
+                k,
+            ).numpy(),
+            index=pd.MultiIndex.from_frame(table[["user", "target"]]),
+        )
+        for table in tables
+    ]
+    paired = pd.concat(columns, axis=1)  # a missing pair is NaN
+    unpaired = int(paired.isna().any(axis=1).sum())
+    if unpaired:
+        raise UsageError(
+            f"the results are not of the same users and targets: {unpaired} of {len(paired)} "
+            "(user, target) pairs are missing from one file or more"
+        )
+    return paired
 
 
 def _read_table(path: Path) -> pa.Table:

@@ -8,25 +8,41 @@ from recbole.data.dataloader import FullSortEvalDataLoader
 from torch import Tensor
 
 from recbole_missrec.errors import Diverged
+from recbole_missrec.evaluation.beyond import count_recommendations
 from recbole_missrec.evaluation.ranking import count_ranks
 
 
 class Ranks(NamedTuple):
-    """Where the target of each evaluated row was ranked; internal ids, all long ``[rows]``."""
+    """Where the target of each evaluated row was ranked.
+
+    Attributes:
+        users: internal ids, int64 ``[rows]``.
+        targets: internal ids, int64 ``[rows]``.
+        better: items scored above the target, int64 ``[rows]``.
+        equal: others with its score, int64 ``[rows]``.
+        scores: of the targets, float64 ``[rows]``.
+        recommended: k of ``topk`` -> how often each item is in a list of k, int64 ``[items]``;
+            None where it was not asked for or candidates are sampled.
+    """
 
     users: Tensor
     targets: Tensor
     better: Tensor
     equal: Tensor
+    scores: Tensor
+    recommended: dict[int, Tensor] | None
 
 
-def rank_targets(trainer: Any, eval_data: Any, show_progress: bool) -> Ranks | None:
+def rank_targets(
+    trainer: Any, eval_data: Any, show_progress: bool, count_items: bool
+) -> Ranks | None:
     """Rank each row's target, batch by batch; memory is that of a batch's scores.
 
     Args:
         trainer: a RecBole trainer, whose model is in evaluation mode.
         eval_data: an evaluation data loader of RecBole.
         show_progress: show a bar.
+        count_items: count how often each item is recommended, in a full ranking.
 
     Returns:
         The ranks, or None if rows have several targets or no ranks are asked for.
@@ -44,6 +60,10 @@ def rank_targets(trainer: Any, eval_data: Any, show_progress: bool) -> Ranks | N
         score_batch = trainer._neg_sample_batch_eval
     trainer.tot_item_num = eval_data._dataset.item_num
     user_field = trainer.config["USER_ID_FIELD"]
+    recommended: dict[int, Tensor] | None = None
+    if full and count_items:
+        zeros = torch.zeros(trainer.tot_item_num, dtype=torch.int64)
+        recommended = {k: zeros.clone() for k in trainer.config["topk"]}
     batches = []
     for batch in recbole_trainer.tqdm(
         eval_data, desc="evaluate", disable=None if show_progress else True
@@ -51,12 +71,19 @@ def rank_targets(trainer: Any, eval_data: Any, show_progress: bool) -> Ranks | N
         interaction, scores, rows, targets = score_batch(batch)
         if rows is None or not torch.equal(rows, torch.arange(len(scores))):
             return None
+        targets = targets.to(scores.device)
         try:
-            better, equal = count_ranks(scores, targets.to(scores.device))
+            better, equal = count_ranks(scores, targets)
         except ValueError as error:
             raise Diverged(str(error)) from error
+        if recommended is not None:
+            for k, counts in count_recommendations(scores, list(recommended)).items():
+                recommended[k] += counts
         users = interaction[user_field].cpu()
         if not full:  # a user's positive and sampled items stand together
             users = users[torch.searchsorted(batch[1], rows)]
-        batches.append((users, targets.cpu(), better.cpu(), equal.cpu()))
-    return Ranks(*(torch.cat(column) for column in zip(*batches, strict=True)))
+        of_targets = scores.gather(1, targets[:, None]).squeeze(1).double()  # [batch]
+        columns = (targets, better, equal, of_targets)
+        batches.append((users, *(column.cpu() for column in columns)))
+    users, targets, better, equal, of_targets = map(torch.cat, zip(*batches, strict=True))
+    return Ranks(users, targets, better, equal, of_targets, recommended)

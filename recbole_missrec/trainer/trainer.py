@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from recbole_missrec.errors import Diverged, UsageError
 from recbole_missrec.evaluation.ranking import METRICS, ranking_metrics
+from recbole_missrec.evaluation.targets import Interactions
 from recbole_missrec.machine import release_free_memory
 from recbole_missrec.trainer.checkpoint import (
     LEAVES_TRAINING,
@@ -40,6 +41,7 @@ class HookedTrainer(Base):
     Attributes:
         data_identity: digests of items and features, kept in checkpoints; set before ``fit``.
         counts: users, items and interactions of the data set before its split; set likewise.
+        interactions: of each user and item before the split; set likewise.
         ranks: of the last evaluation with one target a row, None before.
         best_epoch: epoch of the best validation, -1 before.
         curve: of each epoch its number, training seconds (discovery included but for the first),
@@ -54,6 +56,7 @@ class HookedTrainer(Base):
         self.saved_model_file = os.path.join(config["checkpoint_dir"], name)
         self.data_identity: dict[str, Any] = {}
         self.counts: dict[str, int] = {}
+        self.interactions: Interactions | None = None
         self.ranks: Ranks | None = None
         self.best_epoch = -1
         self.curve: list[dict[str, Any]] = []
@@ -241,6 +244,7 @@ class HookedTrainer(Base):
         load_best_model: bool = True,
         model_file: str | None = None,
         show_progress: bool = False,
+        count_items: bool = False,
     ) -> dict[str, float]:
         """Metrics over all rows, unrounded; at ties the mean over the possible ranks.
 
@@ -252,6 +256,7 @@ class HookedTrainer(Base):
             load_best_model: load the best checkpoint first.
             model_file: load this checkpoint instead.
             show_progress: show a bar.
+            count_items: count in ``ranks`` how often each item is recommended, too.
 
         Returns:
             Name to value, such as ``recall@10``.
@@ -264,7 +269,9 @@ class HookedTrainer(Base):
             self._load(path, load_checkpoint(path, self.device))
         self.model.eval()
         metrics = [name for name in self.config["metrics"] if name.lower() in METRICS]
-        self.ranks = rank_targets(self, eval_data, show_progress) if metrics else None
+        self.ranks = None
+        if metrics:
+            self.ranks = rank_targets(self, eval_data, show_progress, count_items)
         result: dict[str, float] = {}
         if self.ranks is None or len(metrics) < len(self.config["metrics"]):
             result.update(super().evaluate(eval_data, False, show_progress=show_progress))

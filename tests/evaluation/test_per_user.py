@@ -1,6 +1,7 @@
 """Files of per-user results: written whole, read with care."""
 
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,21 +18,21 @@ COLUMNS: dict[str, list] = {
     "rank": [1.0, 4.5],
     "better": [0, 3],
     "equal": [0, 1],
+    "score": [0.5, -2.25],
+    "length": [4, 0],
+    "popularity": [12, 0],
+    "modalities": ["text,image", ""],
+    "category": ["Tools", None],
 }
 METADATA = {"model": "MISSRec", "dataset": "Scientific", "seed": "2020"}
 
 
 def write(path: Path, users: list[str], better: list[int], equal: list[int]) -> None:
-    write_per_user(
-        path,
-        users,
-        ["i7"] * len(users),
-        torch.tensor(better),
-        torch.tensor(equal),
-        model="MISSRec",
-        dataset="Scientific",
-        seed=2020,
-    )
+    columns: dict[str, Any] = {
+        name: column[: len(users)] for name, column in COLUMNS.items() if name != "rank"
+    }
+    columns |= {"user": users, "better": torch.tensor(better), "equal": torch.tensor(equal)}
+    write_per_user(path, columns, model="MISSRec", dataset="Scientific", seed=2020)
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
@@ -43,7 +44,10 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert table.to_dict("list") == COLUMNS
     assert table.attrs == METADATA
     schema = pq.read_schema(path)
-    assert [str(kind) for kind in schema.types] == ["string", "string", "double", "int64", "int64"]
+    assert [str(kind) for kind in schema.types] == (
+        ["string", "string", "double", "int64", "int64"]
+        + ["double", "int64", "int64", "string", "string"]
+    )
     assert schema.metadata == {key.encode(): value.encode() for key, value in METADATA.items()}
 
 
@@ -112,6 +116,7 @@ def without(name: str) -> dict[str, list]:
         (COLUMNS | {"better": [0.5, 1.0]}, METADATA, "a column has the wrong type: "),
         (COLUMNS | {"better": [None, 1]}, METADATA, "a column has the wrong type: "),
         (COLUMNS | {"better": [-1, 1]}, METADATA, "negative counts in better or equal"),
+        (COLUMNS | {"modalities": ["text", None]}, METADATA, "a column has the wrong type: "),
         (COLUMNS | {"user": ["u1", "u1"]}, METADATA, "1 rows repeat the user and target of "),
         ({name: [] for name in COLUMNS}, METADATA, "no rows"),
     ],
