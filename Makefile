@@ -4,7 +4,7 @@ PYTHON ?= python3.11 python3.10 python3
 BIN = .venv/bin
 READY = .venv/.ready
 
-.PHONY: help run test test-gpu quick check bench
+.PHONY: help run test test-gpu quick check bench browser
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
@@ -12,10 +12,10 @@ help: ## list the targets
 run: $(READY) dataset/pantry-sample ## train and evaluate MISSRec on the sample data set
 	$(BIN)/python run_recbole_missrec.py --dataset=pantry-sample
 
-test: $(READY) ## the whole test suite
+test: browser $(READY) ## the whole test suite
 	$(BIN)/python -m pytest
 
-test-gpu: $(READY) ## the whole test suite on a GPU, tests/test_devices.py against the CPU
+test-gpu: browser $(READY) ## the whole test suite on a GPU, tests/test_devices.py against the CPU
 	@$(BIN)/python -c 'import sys, torch; torch.cuda.is_available() or sys.exit( \
 	    f"test-gpu needs a GPU and a CUDA build of torch; torch {torch.__version__} sees none")'
 	$(BIN)/python -m pytest
@@ -30,6 +30,10 @@ check: $(READY) ## lint, format and types
 
 bench: $(READY) ## a training epoch against its padded form, and against the committed ratios
 	$(BIN)/python -m benchmarks.train_epoch --out results/bench.json --against docs/results/bench.json
+
+browser:
+	@command -v chromium >/dev/null || { \
+	    echo "The tests of the report need chromium: apt-get install chromium" >&2; exit 2; }
 
 dataset/pantry-sample: | $(READY)
 	$(BIN)/python -m dataset_builders sample

@@ -1,6 +1,7 @@
 """The installation: requirements, package list, Makefile, licence and the import of torchvision."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -74,13 +75,14 @@ def test_every_yaml_file_of_props_is_shipped(distribution: Distribution) -> None
     assert shipped == set(Path("props").rglob("*.yaml"))
 
 
-def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def make(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run the Makefile in a folder that holds nothing but what the set-up depends on."""
     for name in ("Makefile", "setup.cfg", "constraints.txt"):
         if not (folder / name).exists():
             (folder / name).write_text((ROOT / name).read_text())
     # The options of a `make` that runs this test are not meant for this one.
     environment = {name: value for name, value in os.environ.items() if name != "MAKEFLAGS"}
+    environment.update(variables)
     return subprocess.run(
         ["make", *arguments], cwd=folder, env=environment, capture_output=True, text=True
     )
@@ -100,6 +102,17 @@ def test_make_refuses_another_python(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "needs Python 3.10 or 3.11, since recbole 1.2.1 needs ray <= 2.6.3" in done.stderr
     assert f"Tried: {tmp_path}/python (3.12)." in done.stderr
+    assert not (tmp_path / ".venv").exists()
+
+
+def test_make_test_says_that_chromium_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "make").symlink_to(shutil.which("make") or "")
+
+    done = make(tmp_path, "test", PATH=str(tmp_path / "bin"))
+
+    assert done.returncode == 2
+    assert "chromium: apt-get install chromium" in done.stderr
     assert not (tmp_path / ".venv").exists()
 
 
