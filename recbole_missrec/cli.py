@@ -3,6 +3,7 @@
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 
 from recbole_missrec.errors import Diverged, UsageError, nearest
 
@@ -14,6 +15,9 @@ Train and evaluate MISSRec, or any RecBole model, on the same split, candidates 
                                 [--key=value ...]
   python run_recbole_missrec.py evaluate CHECKPOINT [--key=value ...]
   python run_recbole_missrec.py --resume=FILE [--key=value ...]
+  python run_recbole_missrec.py compare --help    many models, data sets and seeds, with a report
+  python run_recbole_missrec.py search --help     choose options of models on validation
+  python run_recbole_missrec.py report DIR        write the report of a comparison anew
 
   --dataset=NAME      a folder under data_path with NAME.inter and, for models with features,
                       NAME.MODALITY.safetensors; `python -m dataset_builders --help` makes them
@@ -52,11 +56,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or {"-h", "--help"} & set(words):
-        print(HELP)
+        print(_help(words))
         return 0 if words else 2
     warnings.filterwarnings("ignore", category=FutureWarning, module="recbole")
     try:
-        _run(words)
+        return _run(words)
     except UsageError as error:
         print(f"recbole-missrec: {error}", file=sys.stderr)
         return 2
@@ -64,34 +68,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"recbole-missrec: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(
-            "recbole-missrec: interrupted; go on with --resume=FILE, the newest "
-            "*.resume in the folder of checkpoints",
-            file=sys.stderr,
+        again = (
+            "the same command goes on"
+            if words[0] in COMMANDS
+            else "go on with --resume=FILE, the newest *.resume in the folder of checkpoints"
         )
+        print(f"recbole-missrec: interrupted; {again}", file=sys.stderr)
         return 130
-    return 0
 
 
-def _run(words: list[str]) -> None:
-    if not words[0].startswith("-"):
-        if words[0] != "evaluate":
-            raise UsageError(f"{words[0]}: no such command; {nearest(words[0], ['evaluate'])}")
-        if len(words) < 2 or words[1].startswith("-"):
-            raise UsageError("evaluate: which checkpoint? evaluate saved/FILE.pth")
-        options = parse_options(words[2:])
-        from recbole_missrec.quick_start import evaluate
+def _help(words: Sequence[str]) -> str:
+    """Of the command that comes first, or of all."""
+    from recbole_missrec.comparison import grid, search
 
-        evaluate(words[1], options)
-        return
-    options = parse_options(words)
+    own = {"compare": grid.HELP, "search": search.HELP}
+    return own.get(words[0], HELP) if words else HELP
+
+
+def _run(words: list[str]) -> int:
+    """Run a command; each imports what it needs, so that a message comes at once."""
+    if words[0].startswith("-"):
+        return _train(parse_options(words))
+    if words[0] not in COMMANDS:
+        raise UsageError(f"{words[0]}: no such command; {nearest(words[0], COMMANDS)}")
+    return COMMANDS[words[0]](words[1:])
+
+
+def _train(options: dict[str, str]) -> int:
     from recbole_missrec.config import Config
     from recbole_missrec.quick_start import stored_config, train
     from recbole_missrec.trainer.checkpoint import load_checkpoint
 
     if "resume" in options:
         train(stored_config(load_checkpoint(options["resume"]), options))
-        return
+        return 0
     train(
         Config(
             options.pop("model", None),
@@ -100,6 +110,41 @@ def _run(words: list[str]) -> None:
             command_line=options,
         )
     )
+    return 0
+
+
+def _evaluate(words: list[str]) -> int:
+    if not words or words[0].startswith("-"):
+        raise UsageError("evaluate: which checkpoint? evaluate saved/FILE.pth")
+    options = parse_options(words[1:])
+    from recbole_missrec.quick_start import evaluate
+
+    evaluate(words[0], options)
+    return 0
+
+
+def _compare(words: list[str]) -> int:
+    from recbole_missrec.comparison.grid import compare
+
+    return compare(parse_options(words))
+
+
+def _search(words: list[str]) -> int:
+    from recbole_missrec.comparison.search import search
+
+    return search(parse_options(words))
+
+
+def _report(words: list[str]) -> int:
+    if len(words) != 1 or words[0].startswith("-"):
+        raise UsageError("report: which folder of a comparison, and nothing else? report runs/NAME")
+    from recbole_missrec.report.write import write_report
+
+    write_report(Path(words[0]))
+    return 0
+
+
+COMMANDS = {"compare": _compare, "search": _search, "report": _report, "evaluate": _evaluate}
 
 
 def parse_options(words: Sequence[str]) -> dict[str, str]:

@@ -4,10 +4,22 @@ import ctypes
 import platform
 import resource
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from recbole_missrec import __version__
+
+PACKAGES = ("recbole", "torch", "numpy", "scipy", "pandas", "scikit-learn")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, this project and the packages that compute."""
+    return {"python": platform.python_version(), "recbole-missrec": __version__} | {
+        package: version(package) for package in PACKAGES
+    }
 
 
 def machine() -> dict[str, Any]:

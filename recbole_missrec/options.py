@@ -27,7 +27,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "interest_method": ("dpc_knn", "kmeans"),
     "orthogonality": ("mean_cosine", "released"),
     "softmax": ("full", "sampled"),
-    "tune": ("full", "adapters"),
+    "tune": ("full", "adapters", "all_but_adapters"),
     "hidden_act": ("gelu", "relu", "swish", "tanh", "sigmoid"),
 }
 # lowest and highest value allowed, both included; a whole number where the bounds are whole

@@ -1,8 +1,6 @@
 """One run: configuration, data, model, training, figures."""
 
 import json
-import platform
-from importlib.metadata import version
 from logging import getLogger
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,6 @@ from recbole.data import data_preparation
 from recbole.utils import EvaluatorType, init_logger, init_seed
 from torch import Tensor
 
-from recbole_missrec import __version__
 from recbole_missrec.config import Config
 from recbole_missrec.data.dataset import data_identity
 from recbole_missrec.data.locate import find_files
@@ -26,7 +23,7 @@ from recbole_missrec.evaluation.targets import (
     training_popularity,
 )
 from recbole_missrec.files import check_writable, replacing
-from recbole_missrec.machine import machine, peak_memory_mib
+from recbole_missrec.machine import machine, peak_memory_mib, versions
 from recbole_missrec.registry import (
     get_dataset_class,
     get_model,
@@ -45,7 +42,6 @@ SCORES = 2**26
 HISTORY_ITEMS = 2**18
 # Folders that RecBole makes where it is run: made here, since it stops if another run is first.
 RECBOLE_LOGS = ("log/{model}", "log_tensorboard")
-PACKAGES = ("recbole", "torch", "numpy", "scipy", "pandas", "scikit-learn")
 
 
 def train(config: Config) -> dict[str, Any]:
@@ -245,8 +241,7 @@ def report(trainer: Any, valid_data: Any, test_data: Any) -> dict[str, Any]:
         "data": trainer.data_identity,
         "counts": trainer.counts,
         "machine": machine(),
-        "versions": {"python": platform.python_version(), "recbole-missrec": __version__}
-        | {package: version(package) for package in PACKAGES},
+        "versions": versions(),
         "config": config.resolved,
     }
     getLogger().info("\n" + figures_table(result))

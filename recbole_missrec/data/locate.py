@@ -28,12 +28,12 @@ def find_files(config: Any) -> None:
     name, folder = config["dataset"], Path(config["data_path"])
     if Path(name).name != name:
         raise UsageError(f"--dataset={name}: is the name of a folder, not a path; see --data_path")
-    if not _interactions(name, folder) and config["build"] and config["build_absent"]:
+    if not interactions(name, folder) and config["build"] and config["build_absent"]:
         _build(config["build"], name, folder)
-    interactions = _interactions(name, folder)
-    if not interactions:
+    files = interactions(name, folder)
+    if not files:
         raise UsageError(_absent(name, folder, config["build"]))
-    for path in interactions:
+    for path in files:
         _check_columns(path, config)
     if config.is_own_model:
         if config["modalities"] is None:
@@ -45,7 +45,8 @@ def find_files(config: Any) -> None:
                 raise UsageError(_no_features(name, modality, path))
 
 
-def _interactions(name: str, folder: Path) -> list[Path]:
+def interactions(name: str, folder: Path) -> list[Path]:
+    """Files of interactions of a data set, one or those of RecBole's benchmark splits."""
     return sorted(folder.glob(f"{glob.escape(name)}*.inter"))
 
 

@@ -18,7 +18,8 @@ FORMAT = "recbole-missrec checkpoint 1"
 _FREE = {"resume", "result_file", "per_user", "data_path", "eval_batch_size", "show_progress"}
 _FREE |= {"state", "gpu_id", "use_gpu", "worker", "build_absent"}
 LEAVES_TRAINING = frozenset(_FREE | {"epochs", "stopping_step"})  # a resumed run's figures
-LEAVES_MODEL = frozenset(_FREE | {"checkpoint_dir", "metrics", "topk", "valid_metric", "mode"})
+LEAVES_FIGURES = frozenset(_FREE | {"checkpoint_dir"})  # those of a run from its start
+LEAVES_MODEL = LEAVES_FIGURES | {"metrics", "topk", "valid_metric", "mode"}
 
 
 def save_checkpoint(path: str | Path, content: dict[str, Any]) -> None:

@@ -11,10 +11,17 @@ def freeze(model: nn.Module, tune: str) -> None:
     Args:
         model: a MISSRec model.
         tune: ``full``, all parameters; ``adapters``, the modality adapters, the LayerNorm in front
-            of the decoder, alpha and the id table: positions and Transformer stay frozen.
+            of the decoder, alpha and the id table: positions and Transformer stay frozen;
+            ``all_but_adapters``, for the question what learning the adapters gives.
     """
     for name, parameter in model.named_parameters():
-        parameter.requires_grad = tune == "full" or name.split(".")[0] in TUNED_PARTS
+        part = name.split(".")[0]
+        tuned = {
+            "full": True,
+            "adapters": part in TUNED_PARTS,
+            "all_but_adapters": part != "adapters",
+        }
+        parameter.requires_grad = tuned[tune]
 
 
 def count_parameters(model: nn.Module) -> tuple[int, int]:

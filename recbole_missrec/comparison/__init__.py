@@ -1,0 +1,1 @@
+"""Many runs: planned, executed, chosen among; one process a run, nothing computed twice."""

@@ -1,0 +1,164 @@
+"""Execute planned runs, each in a process of its own, several at a time."""
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from recbole_missrec.comparison.plan import Run
+from recbole_missrec.errors import UsageError
+from recbole_missrec.files import check_writable, replacing
+
+INTERRUPTED = 130
+LINES = 5  # of a failed run's messages that are recorded
+
+
+def result_path(out: Path, run: Run) -> Path:
+    """Where the result of a finished run is; its per-user results are beside it, as Parquet."""
+    return out / f"{run.digest}.json"
+
+
+def error_path(out: Path, run: Run) -> Path:
+    """Where the error of a failed run is, until it is run again."""
+    return out / f"{run.digest}.error.json"
+
+
+def read_result(out: Path, run: Run) -> dict[str, Any] | None:
+    """Result of a run, None if it has not finished.
+
+    Raises:
+        UsageError: the file is damaged.
+    """
+    path = result_path(out, run)
+    if not path.is_file():
+        return None
+    try:
+        result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UsageError(f"{path}: damaged: {error}; remove it to run it again") from error
+    return result
+
+
+def execute(run: Run, out: Path, threads: int, folder: Path) -> int:
+    """Execute a run unless it is done; go on with it if it was begun.
+
+    The result is renamed to its place last, so that it stands for the whole run. Two processes may
+    be given one run: the second waits and finds it done. The lock is the child's, too, which may
+    outlive its parent.
+
+    Args:
+        run: the run.
+        out: folder of results.
+        threads: of the process.
+        folder: where the process runs, which paths in options are relative to.
+
+    Returns:
+        Its exit status, 0 if it was done before.
+    """
+    work = out / "work" / run.digest
+    check_writable(work / "lock")
+    with (work / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if result_path(out, run).is_file():
+            return 0
+        error_path(out, run).unlink(missing_ok=True)
+        start = time.perf_counter()
+        with (work / "log").open("ab") as log:
+            status = subprocess.run(
+                [sys.executable, "-m", "recbole_missrec", *_words(run, work)],
+                stdout=log,
+                stderr=log,
+                cwd=folder,
+                env=os.environ | {"OMP_NUM_THREADS": str(threads)},
+                pass_fds=(lock.fileno(),),
+            ).returncode
+        if status == 0:
+            _keep(run, out, work, time.perf_counter() - start)
+        elif status != INTERRUPTED:
+            _record_failure(run, out, work, status)
+    return status
+
+
+def _words(run: Run, work: Path) -> list[str]:
+    outputs = [
+        f"--result_file={work / 'result.json'}",
+        f"--per_user={work / 'per_user.parquet'}",
+        f"--checkpoint_dir={work}",
+        "--show_progress=False",
+    ]
+    begun = sorted(work.glob("*.resume"), key=lambda path: path.stat().st_mtime)
+    return ([f"--resume={begun[-1]}"] if begun else run.words) + outputs
+
+
+def _keep(run: Run, out: Path, work: Path, seconds: float) -> None:
+    result = json.loads((work / "result.json").read_text(encoding="utf-8"))
+    result |= {"label": run.label, "digest": run.digest, "seconds": seconds, "checkpoint": None}
+    os.replace(work / "per_user.parquet", out / f"{run.digest}.parquet")
+    with replacing(result_path(out, run)) as temporary:
+        temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    shutil.rmtree(work)
+
+
+def _record_failure(run: Run, out: Path, work: Path, status: int) -> None:
+    lines = (work / "log").read_text(encoding="utf-8", errors="replace").splitlines()
+    failure = asdict(run) | {"status": status, "error": "\n".join(lines[-LINES:])}
+    with replacing(error_path(out, run)) as temporary:
+        temporary.write_text(json.dumps(failure, indent=1) + "\n", encoding="utf-8")
+
+
+Task = Callable[[Run, Path, int, Path], int]
+
+
+def execute_all(
+    runs: Sequence[Run], out: Path, parallel: int, cluster: str | None, task: Task = execute
+) -> Iterator[tuple[Run, int]]:
+    """Execute runs, several at a time.
+
+    Args:
+        runs: the runs.
+        out: folder of results; on a cluster, one that all machines share.
+        parallel: processes at a time on this machine, which share its processors.
+        cluster: address of a Ray cluster, or ``auto``; None for this machine.
+        task: what to do with a run.
+
+    Yields:
+        A run and its exit status, in the order in which they end.
+
+    Raises:
+        UsageError: there is no such cluster.
+    """
+    threads = max(1, (os.cpu_count() or 1) // parallel)
+    if cluster is not None:
+        yield from _on_cluster(runs, out, threads, cluster, task)
+        return
+    with ThreadPoolExecutor(parallel) as pool:
+        pending = {pool.submit(task, run, out.resolve(), threads, Path.cwd()): run for run in runs}
+        try:
+            for done in as_completed(pending):
+                yield pending[done], done.result()
+        finally:  # interrupted: the children are, too; those not begun stay so
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _on_cluster(
+    runs: Sequence[Run], out: Path, threads: int, cluster: str, task: Task
+) -> Iterator[tuple[Run, int]]:
+    import ray
+
+    try:
+        ray.init(address=cluster, log_to_driver=False)
+    except ConnectionError as error:
+        raise UsageError(f"--cluster={cluster}: no Ray cluster there: {error}") from error
+    remote = ray.remote(num_cpus=threads)(task)
+    pending = {remote.remote(run, out.resolve(), threads, Path.cwd()): run for run in runs}
+    while pending:
+        (done, *_), _ = ray.wait(list(pending))
+        yield pending.pop(done), ray.get(done)
