@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from recbole_missrec.errors import UsageError
-from recbole_missrec.report.writing import write_report
+from recbole_missrec.report.write import write_report
 
 
 def main(argv: Sequence[str] | None = None) -> int:

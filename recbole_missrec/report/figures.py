@@ -165,8 +165,13 @@ def slice_lines(study: Study, by: str, found: pd.DataFrame) -> Drawing:
     return Drawing(f"{caption}, 95 % intervals of the best", said, svg)
 
 
-def key(study: Study) -> Drawing:
-    """Which line is which label, for `learning_curves` and `slice_lines`."""
+def key(study: Study, beside: str) -> Drawing:
+    """Which line is which label.
+
+    Args:
+        study: the runs.
+        beside: which figures it stands beside; each key on a page has ids of its own.
+    """
     styles = _styles(study)
 
     def paint(axes: Axes) -> None:
@@ -174,7 +179,7 @@ def key(study: Study) -> Drawing:
         lines = [Line2D([], [], **style) for style in styles.values()]
         axes.legend(lines, [cut(label).text for label in styles], loc="upper left", labelcolor=INK)
 
-    svg = _draw(paint, 0.2 + 0.2 * len(styles), f"key-{study.dataset}")
+    svg = _draw(paint, 0.2 + 0.2 * len(styles), f"key-{study.dataset}-{beside}")
     return Drawing("Key", f"The lines are {', '.join(styles)}.", svg)
 
 

@@ -53,7 +53,6 @@ def _chapter(study: Study) -> Chapter:
     sliced = {by: tables.sliced(study, by) for by in tables.SLICES}
     # one slice for all says no more than the whole
     sliced = {by: found for by, found in sliced.items() if len(found) > len(study.runs)}
-    key = figures.key(study)
     parts = [
         Part("Accuracy", [tables.accuracy(study), tables.improvement(study)], []),
         Part(
@@ -64,7 +63,10 @@ def _chapter(study: Study) -> Chapter:
         Part(
             "Learning curves",
             [run_tables.curves(study)],
-            [*(figures.learning_curves(study, by) for by in ("epoch", "seconds")), key],
+            [
+                *(figures.learning_curves(study, by) for by in ("epoch", "seconds")),
+                figures.key(study, "curves"),
+            ],
         ),
         Part(
             "Accuracy against cost",
@@ -74,7 +76,10 @@ def _chapter(study: Study) -> Chapter:
         Part(
             "Slices of the users",
             [tables.slice_table(study, by, found) for by, found in sliced.items()],
-            [*(figures.slice_lines(study, by, found) for by, found in sliced.items()), key],
+            [
+                *(figures.slice_lines(study, by, found) for by, found in sliced.items()),
+                figures.key(study, "slices"),
+            ],
         ),
         Part("Beyond accuracy", [tables.beyond_accuracy(study)], []),
         Part("Options", [run_tables.options(study)], []),
