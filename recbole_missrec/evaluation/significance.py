@@ -190,8 +190,8 @@ def _compare_pairs(
         raise UsageError("a comparison needs two users or more")
     ends = np.cumsum([len(model) for model in models])
     runs = [slice(end - len(model), end) for end, model in zip(ends, models, strict=True)]
-    by_model = np.stack([values[:, columns].mean(axis=1) for columns in runs], axis=1)
-    by_model = by_model.round(12)  # [users, models]; seeds in another order are no difference
+    over_seeds = [values[:, columns].mean(axis=1) for columns in runs]
+    by_model = np.stack(over_seeds, axis=1)  # [users, models]
     means = by_model.mean(axis=0)  # [models]
     rng = np.random.default_rng(seed)
     p_values = sign_flip_p_values(by_model, resamples, rng)
@@ -210,7 +210,7 @@ def _compare_pairs(
                 users=len(values),
                 mean_a=float(means[a]),
                 mean_b=float(means[b]),
-                difference=float(means[a] - means[b]),
+                difference=float((means[a] - means[b]).round(12)),
                 low=low,
                 high=high,
                 relative=float(means[a] / means[b] - 1) if means[b] else None,

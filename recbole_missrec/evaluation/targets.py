@@ -1,5 +1,6 @@
 """What is known of the targets of an evaluation, whichever model ranks them."""
 
+import csv
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from recbole_missrec.data.dataset import feature_path
 from recbole_missrec.data.features import read_tokens
 from recbole_missrec.data.groups import Groups
 from recbole_missrec.data.locate import find_modalities
+from recbole_missrec.errors import UsageError
 
 CATEGORY_COLUMNS = ("categories", "category", "genres", "genre", "class")  # the first one counts
 
@@ -74,7 +76,7 @@ def per_user_columns(
         config: configuration of the run.
 
     Raises:
-        UsageError: a feature file is damaged.
+        UsageError: a file of features or of items is damaged.
     """
     targets = test.id2token(test.iid_field, ranks.targets.numpy()).tolist()
     return {
@@ -140,18 +142,24 @@ def item_categories(items: Sequence[str], config: Any) -> list[str | None]:
 
     Returns:
         ``[rows]``; None where an item has none, and everywhere without the file or the column.
+
+    Raises:
+        UsageError: the file is damaged.
     """
     path = Path(config["data_path"]) / f"{config['dataset']}.item"
     if not path.is_file():
         return [None] * len(items)
     how: dict[str, Any] = {"sep": config["field_separator"], "encoding": config["encoding"]}
-    how |= {"dtype": str, "quoting": 3}  # quotation marks are part of a title
-    fields = {name.partition(":")[0]: name for name in pd.read_csv(path, nrows=0, **how)}
-    column = next((fields[name] for name in CATEGORY_COLUMNS if name in fields), None)
-    item = fields.get(config["ITEM_ID_FIELD"])
-    if column is None or item is None:
-        return [None] * len(items)
-    table = pd.read_csv(path, usecols=[item, column], **how).dropna()
+    how |= {"dtype": str, "quoting": csv.QUOTE_NONE}  # quotation marks are part of a title
+    try:
+        fields = {name.partition(":")[0]: name for name in pd.read_csv(path, nrows=0, **how)}
+        column = next((fields[name] for name in CATEGORY_COLUMNS if name in fields), None)
+        item = fields.get(config["ITEM_ID_FIELD"])
+        if column is None or item is None:
+            return [None] * len(items)
+        table = pd.read_csv(path, usecols=[item, column], **how).dropna()
+    except ValueError as error:
+        raise UsageError(f"{path}: not a table of items: {error}") from error
     values = table.drop_duplicates(item).set_index(item)[column].reindex(items)  # [rows]
     if column.endswith("_seq"):
         values = values.map(lambda value: first_category(value, config["seq_separator"]), "ignore")

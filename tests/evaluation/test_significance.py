@@ -250,7 +250,7 @@ def test_memory_does_not_grow_with_pairs_times_users() -> None:
     rng = np.random.default_rng(0)
     models = {str(n): [hits(rng, 0.3, 3000)] for n in range(20)}
     tracemalloc.start()
-    compare_all(models, "hit", 1, 500)
+    compare_all(models, "hit", 1, 4000)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 60 * 2**20

@@ -96,6 +96,16 @@ def test_first_categories(
     assert item_categories(["i1", "i3", "i2", "i9"], tiny_config(shop)) == expected
 
 
+def test_a_damaged_item_file(tmp_path: Path) -> None:
+    shop = write_tiny_shop(tmp_path)
+    path = shop / "tiny" / "tiny.item"
+    for content in (b"", b"item_id:token\tclass:token_seq\ni1\t\xff\n"):
+        path.write_bytes(content)
+        with pytest.raises(UsageError) as error:
+            item_categories(["i1"], tiny_config(shop))
+        assert str(error.value).startswith(f"{path}: not a table of items: ")
+
+
 def test_no_categories_without_a_file(shop: Path) -> None:
     assert item_categories(["i1", "i3"], tiny_config(shop)) == [None, None]
 
