@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from recbole_missrec.model.dropout import dropout
 from recbole_missrec.model.objectives import chunks
 
+READ_TOGETHER = 256  # histories that go through the Transformer at once
+
 
 class CausalRecommender(SequentialRecommender):
     """Scores items by the Transformer's output at the last position of a history.
@@ -98,6 +100,8 @@ class CausalRecommender(SequentialRecommender):
     def sequence_embedding(self, interaction: Interaction, vectors: Tensor) -> Tensor:
         """Output at the last position of each history.
 
+        Histories of like length are read together: most are far shorter than a batch's longest.
+
         Args:
             interaction: histories, right-padded.
             vectors: of all items, ``[items, dim]``.
@@ -105,14 +109,22 @@ class CausalRecommender(SequentialRecommender):
         Returns:
             ``[batch, dim]``.
         """
-        sequences = interaction[self.ITEM_SEQ]  # [batch, length]
+        sequences, lengths = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]
+        order = lengths.argsort(stable=True)
+        outputs = [
+            self.last_outputs(sequences[rows, : lengths[rows[-1]]], lengths[rows], vectors)
+            for rows in order.split(READ_TOGETHER)
+        ]
+        return torch.cat(outputs)[order.argsort()]
+
+    def last_outputs(self, sequences: Tensor, lengths: Tensor, vectors: Tensor) -> Tensor:
+        """The same, ``[rows, dim]``, of sequences long ``[rows, length]``, all read at once."""
         position = self.position_embedding.weight[: sequences.shape[1]]  # [length, dim]
         hidden = self.input_norm(F.embedding(sequences, vectors) + position)
-        hidden = dropout(hidden, self.dropout, self.training)  # [batch, length, dim]
-        hidden = self.encoder(
-            hidden, self.get_attention_mask(sequences), output_all_encoded_layers=False
-        )[-1]
-        return self.gather_indexes(hidden, interaction[self.ITEM_SEQ_LEN] - 1)
+        hidden = dropout(hidden, self.dropout, self.training)  # [rows, length, dim]
+        mask = self.get_attention_mask(sequences)
+        hidden = self.encoder(hidden, mask, output_all_encoded_layers=False)[-1]
+        return self.gather_indexes(hidden, lengths - 1)
 
     def scores(self, u: Tensor, candidates: Tensor) -> Tensor:
         """Scores of all items.

@@ -31,7 +31,7 @@ class VQRec(CausalRecommender):
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset, item_ids=False)
         groups, bits = config["code_groups"], config["code_bits"]
-        parts = []
+        parts: list[Tensor] = []
         for m in config["modalities"]:
             present = dataset.present[m]  # [items]
             codes = torch.zeros(self.n_items, groups, dtype=torch.int32)

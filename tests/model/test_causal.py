@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from recbole_missrec.data.features import read_features, write_features
+from recbole_missrec.model.causal import READ_TOGETHER
 from tests.reference import causal as reference
 from tests.shops import write_tiny_shop
 from tests.tiny_models import interaction, random_batch, tiny_baseline, tiny_tokens
@@ -51,10 +52,10 @@ def test_rows_of_a_batch_differ(shop: Path, name: str) -> None:
     assert torch.cdist(scores[:, 1:], scores[:, 1:]).add(torch.eye(ROWS)).min() > 1e-3
 
 
-@pytest.mark.parametrize("size", [1, 5])
-def test_splitting_a_batch_does_not_matter(model: Any, size: int) -> None:
-    batch = random_batch(model, ROWS)
-    parts = [model.full_sort_predict(some(batch, r)) for r in torch.arange(ROWS).split(size)]
+@pytest.mark.parametrize(("rows", "size"), [(ROWS, 1), (ROWS, 5), (2 * READ_TOGETHER + 3, 100)])
+def test_splitting_a_batch_does_not_matter(model: Any, rows: int, size: int) -> None:
+    batch = random_batch(model, rows)
+    parts = [model.full_sort_predict(some(batch, r)) for r in torch.arange(rows).split(size)]
     check_equal(torch.cat(parts), model.full_sort_predict(batch))
 
 
