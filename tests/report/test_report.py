@@ -151,7 +151,7 @@ def test_figures_say_their_numbers(page: Reading) -> None:
 
 
 def test_names_of_others_are_shown_as_they_are(tmp_path: Path) -> None:
-    label, dataset = f"_Pop:{NASTY}", "../<b>_&"
+    label, dataset = f"_$a$:{NASTY}", "../<b>_&"
     plan = [planned(label, 1, "a1", dataset), planned("SASRec", 1, "b1", dataset)]
     write_plan(tmp_path, plan)
     write_run(tmp_path, plan[0], [0] * 10, config={NASTY: NASTY * 2})
@@ -165,8 +165,9 @@ def test_names_of_others_are_shown_as_they_are(tmp_path: Path) -> None:
     assert not page.all("script") and not page.all("b")
     assert page.texts.count(label) >= 5
     assert any(cell.get("title") == NASTY * 2 for cell in page.all("td"))
-    in_figures = re.findall("<svg.*?</svg>", (tmp_path / "report.html").read_text(), re.S)
-    assert sum("_Pop:&lt;script&gt;" in drawn for drawn in in_figures) >= 6
+    drawn = re.sub("<!--.*?-->", "", (tmp_path / "report.html").read_text(), flags=re.S)
+    in_figures = re.findall("<svg.*?</svg>", drawn, re.S)
+    assert sum("_$a$:&lt;script&gt;" in figure for figure in in_figures) >= 6
     assert "<script" not in (tmp_path / "report.md").read_text()
 
 
