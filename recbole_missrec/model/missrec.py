@@ -15,6 +15,7 @@ from recbole_missrec.interests.discovery import discover, num_interests
 from recbole_missrec.losses.orthogonality import ORTHOGONALITY
 from recbole_missrec.model.dropout import dropout
 from recbole_missrec.model.fusion import CandidateFusion
+from recbole_missrec.model.history import History, HistoryBias
 from recbole_missrec.model.objectives import CHUNK, OBJECTIVES, chunks
 from recbole_missrec.model.packing import Packed, PackedInteraction, Packer
 from recbole_missrec.model.reading import READINGS, by_row
@@ -83,6 +84,7 @@ class MISSRec(SequentialRecommender):
             self.decoder = None
             self.encoder = Encoder(encoder_layers + decoder_layers, **size)
         self.fusion = CandidateFusion(config["item_mm_fusion"], self.n_items)
+        self.history_bias = HistoryBias() if config["history_bias"] else None
         self._initialise(config["initializer_range"])
         if config["softmax"] == "sampled":
             sold = torch.bincount(dataset.inter_feat[self.ITEM_ID], minlength=self.n_items) + 1
@@ -249,6 +251,26 @@ class MISSRec(SequentialRecommender):
             scores = (u @ candidates.ids.T + weight * content) / (1 + weight)
         return scores / self.options["temperature"]
 
+    def history(self, interaction: Interaction) -> History:
+        """Histories of a batch."""
+        return History(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
+
+    def scores(self, u: Tensor, candidates: ItemTable, history: History) -> Tensor:
+        """Scores over the temperature, those of items of the history shifted.
+
+        Args:
+            u: normalised sequence embeddings, ``[batch, dim]``.
+            candidates: the items to score.
+            history: of each row.
+
+        Returns:
+            ``[batch, items]``.
+        """
+        scores = self.score_candidates(u, candidates)
+        if self.history_bias is None:
+            return scores
+        return scores + self.history_bias(history, candidates.items) / self.options["temperature"]
+
     def all_candidates(self) -> ItemTable:
         """All items, kept for the rest of an evaluation pass; memory is theirs and a chunk's."""
         if self._candidates is None:
@@ -271,16 +293,17 @@ class MISSRec(SequentialRecommender):
         """
         packed, targets = self.packed(interaction), interaction[self.POS_ITEM_ID]
         whole = self.options["softmax"] == "full" and self.n_items <= CHUNK
-        table = self.item_table(slice(None) if whole else packed.items)
+        table = self.item_table(slice(0, self.n_items) if whole else packed.items)
+        history = self.history(interaction)
         place = packed.items[packed.item] if whole else packed.item
         u, regulariser = self.sequence_embedding(
             packed, F.embedding(place, self.history_inputs(table))
         )
         if whole:
-            scores = self.score_candidates(u, self.candidates(table))[:, 1:]
+            scores = self.scores(u, self.candidates(table), history)[:, 1:]
             loss = F.cross_entropy(scores, targets - 1)
         else:
-            loss = OBJECTIVES[self.options["softmax"]](self, u, targets)
+            loss = OBJECTIVES[self.options["softmax"]](self, u, targets, history)
         return loss + self.options["gamma"] * regulariser
 
     @torch.no_grad()
@@ -289,12 +312,12 @@ class MISSRec(SequentialRecommender):
         packed = self.packed(interaction)
         inputs = self.history_inputs(self.item_table(packed.items))
         u, _ = self.sequence_embedding(packed, F.embedding(packed.item, inputs))
-        candidates = self.all_candidates()
+        candidates, history = self.all_candidates(), self.history(interaction)
         scores = u.new_empty(len(u), self.n_items)
         for items in chunks(0, self.n_items):
             ids = None if candidates.ids is None else candidates.ids[items]
             part = ItemTable(candidates.tokens[:, items], ids, items)
-            scores[:, items] = self.score_candidates(u, part)
+            scores[:, items] = self.scores(u, part, history)
         scores[:, 0] = -torch.inf
         return scores
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from recbole_missrec.losses.cross_entropy import chunked_cross_entropy
 from recbole_missrec.losses.sampled import sampled_cross_entropy
+from recbole_missrec.model.history import History
 
 if TYPE_CHECKING:
     from recbole_missrec.model.missrec import MISSRec
@@ -23,40 +24,44 @@ def chunks(first: int, last: int) -> list[slice]:
     return [slice(start, min(start + CHUNK, last)) for start in range(first, last, CHUNK)]
 
 
-def full(model: "MISSRec", u: Tensor, targets: Tensor) -> Tensor:
+def full(model: "MISSRec", u: Tensor, targets: Tensor, history: History) -> Tensor:
     """Cross-entropy over all items, chunk after chunk, each computed again in the backward pass.
 
     Args:
         model: the model.
         u: normalised sequence embeddings, ``[batch, dim]``.
         targets: items, long ``[batch]``.
+        history: of each row.
 
     Returns:
         A scalar.
     """
 
     def score(u: Tensor, ids: Tensor | None, items: slice) -> Tensor:
-        return model.score_candidates(u, model.candidates(model.item_table(items, ids)))
+        return model.scores(u, model.candidates(model.item_table(items, ids)), history)
 
     ids = None if model.item_embedding is None else model.item_embedding.weight
-    read = [*model.adapters.parameters(), *model.fusion.parameters()]
+    parts = (model.adapters, model.fusion, model.history_bias)
+    read = [weight for part in parts if part is not None for weight in part.parameters()]
     return chunked_cross_entropy(score, chunks(1, model.n_items), targets, u, ids, read)
 
 
-def sampled(model: "MISSRec", u: Tensor, targets: Tensor) -> Tensor:
+def sampled(model: "MISSRec", u: Tensor, targets: Tensor, history: History) -> Tensor:
     """Cross-entropy over ``softmax_samples`` items, drawn by their share of the training rows.
 
     Args:
         model: the model.
         u: normalised sequence embeddings, ``[batch, dim]``.
         targets: items, long ``[batch]``.
+        history: of each row.
 
     Returns:
         A scalar.
     """
     drawn = model.share.multinomial(model.options["softmax_samples"], replacement=True)
     candidates = model.candidates(model.item_table(torch.cat([drawn, targets])))
-    negatives, own = model.score_candidates(u, candidates).split([len(drawn), len(targets)], 1)
+    scores = model.scores(u, candidates, history)  # [batch, samples + batch]
+    negatives, own = scores.split([len(drawn), len(targets)], 1)
     log_expected = (len(drawn) * model.share[drawn]).log().to(negatives.dtype)  # [samples]
     return sampled_cross_entropy(own.diagonal(), negatives, log_expected, drawn == targets[:, None])
 

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-TUNED_PARTS = ("adapters", "input_norm", "fusion", "item_embedding")
+TUNED_PARTS = ("adapters", "input_norm", "fusion", "history_bias", "item_embedding")
 
 
 def freeze(model: nn.Module, tune: str) -> None:
@@ -11,7 +11,7 @@ def freeze(model: nn.Module, tune: str) -> None:
     Args:
         model: a MISSRec model.
         tune: ``full``, all parameters; ``adapters``, the modality adapters, the LayerNorm in front
-            of the decoder, alpha and the id table: positions and Transformer stay frozen;
+            of the decoder, alpha, the history's bias and the id table: positions and Transformer stay frozen;
             ``all_but_adapters``, for the question what learning the adapters gives.
     """
     for name, parameter in model.named_parameters():

@@ -34,6 +34,7 @@ VARIANTS += [
     {"orthogonality": "released", "structure": "no_decoder", "seq_mm_fusion": "contextual"},
     {"orthogonality": "released", "roles": "interest_queries"},
     {"modalities": ["image"], "item_ids": False},
+    {"history_bias": False},
     {"modalities": ["image", "text"], "seq_mm_fusion": "contextual", "interest_method": "kmeans"},
 ]
 

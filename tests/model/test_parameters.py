@@ -34,7 +34,7 @@ def build(folder: Path, items: int, **options: Any) -> MISSRec:
 def test_trainable_parameters_of_the_authors_logs(
     tmp_path: Path, items: int, item_ids: bool, tune: str, trainable: int
 ) -> None:
-    model = build(tmp_path, items, item_ids=item_ids)
+    model = build(tmp_path, items, item_ids=item_ids, history_bias=False)  # which they lack
     freeze(model, tune)
     assert count_parameters(model)[0] == trainable
 
@@ -50,5 +50,15 @@ def test_adapter_tuning_names_what_it_trains(tmp_path: Path) -> None:
         "input_norm.weight",
         "input_norm.bias",
         "fusion.alpha",
+        "history_bias.weight",
         "item_embedding.weight",
+    }
+
+
+def test_all_but_the_adapters(tmp_path: Path) -> None:
+    model = build(tmp_path, 30)
+    freeze(model, "all_but_adapters")
+    frozen = {name for name, value in model.named_parameters() if not value.requires_grad}
+    assert frozen == {
+        f"adapters.{m}.{part}" for m in ("text", "image") for part in ("weight", "bias")
     }

@@ -203,6 +203,16 @@ def score_item(
     return (by_id + options["id_weight"] * content) / (1 + options["id_weight"])
 
 
+def bias_of_history(params: Tensors, options: Options, items: list[int], item: int) -> Tensor:
+    """What is added to a candidate's score for its place in the history, before the temperature."""
+    weight = params["input_norm.weight"].new_zeros(())
+    if options["history_bias"] and item in items:
+        weight = weight + params["history_bias.weight"][0]
+    if options["history_bias"] and item == items[-1]:
+        weight = weight + params["history_bias.weight"][1]
+    return weight
+
+
 def mean_cosine(xis: list[Tensor]) -> Tensor:
     """Mean over the sequences with n >= 2 of the mean squared cosine of two distinct interests."""
     means = []
@@ -247,7 +257,11 @@ def forward(
         positions = [position_tokens(params, options, tokens[i], i, p) for p, i in enumerate(items)]
         distinct = distinct_interests(options, present, interests, centroids, items)
         u, xi = read_sequence(params, options, positions, distinct)
-        row = [score_item(params, options, u, tokens[i], i) for i in range(1, num_items)]
+        row = [
+            score_item(params, options, u, tokens[i], i)
+            + bias_of_history(params, options, items, i)
+            for i in range(1, num_items)
+        ]
         logits.append(torch.stack([u.new_tensor(-math.inf), *row]) / options["temperature"])
         xis.append(xi)
     return torch.stack(logits), xis
@@ -268,7 +282,7 @@ def scores(
     Args:
         params: Parameters by name.
         options: `modalities`, `n_heads`, `layer_norm_eps`, `temperature`, `gamma`, `id_weight`,
-            `item_ids` and the keys of `CHOICES`.
+            `item_ids`, `history_bias` and the keys of `CHOICES`.
         features: By modality, the frozen features, [N, d_m]; absent ones may be anything.
         present: By modality, whether an item has it, bool [N].
         interests: By modality, the interest of an item's token, long [N], -1 where absent.

@@ -255,6 +255,14 @@ def test_score_with_ids(tokens: list[Tensor], id_weight: float, expected: float)
     check(missrec.score_item(params, options, vec(1, 0), tokens, item=1), expected)
 
 
+@pytest.mark.parametrize(("item", "expected"), [(1, 0), (4, 0.5), (7, 0.25), (2, 0.25)])
+def test_bias_of_history(item: int, expected: float) -> None:
+    params = {"input_norm.weight": vec(1), "history_bias.weight": vec(0.5, -0.25)}
+    items = [4, 7, 2] if item != 7 else [2, 4, 7]  # the last has both numbers
+    check(missrec.bias_of_history(params, {"history_bias": True}, items, item), expected)
+    check(missrec.bias_of_history(params, {"history_bias": False}, items, item), 0)
+
+
 def test_mean_cosine() -> None:
     sixty = vec([2, 0], [0.5, math.sqrt(0.75)])  # cos 60 degrees = 1/2
     check(missrec.mean_cosine([sixty]), 0.25)
@@ -298,6 +306,7 @@ TOY_OPTIONS: missrec.Options = {
     "gamma": 0.1,
     "id_weight": 2.0,
     "item_ids": False,
+    "history_bias": False,
     "seq_mm_fusion": "add",
     "item_mm_fusion": "static",
     "roles": "item_queries",
