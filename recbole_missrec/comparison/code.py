@@ -2,7 +2,7 @@
 
 import ast
 import hashlib
-from functools import lru_cache
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,7 +12,7 @@ PACKAGE = "recbole_missrec"
 ALWAYS = (f"{PACKAGE}.data.dataset", f"{PACKAGE}.data.rows", f"{PACKAGE}.trainer.trainer")
 
 
-@lru_cache(maxsize=None)
+@cache
 def code_digest(module: str | None) -> str:
     """Digest of the code of a model and its training, without comments and docstrings.
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -144,7 +144,7 @@ def _data_files(config: Config) -> list[Path]:
     return files
 
 
-@lru_cache(maxsize=None)
+@cache
 def file_digest(path: Path) -> str:
     """SHA-256 of a file, read once a process."""
     digest = hashlib.sha256()
