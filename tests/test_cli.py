@@ -154,7 +154,10 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Refused:
         ("--model=sasrec", "--model=sasrec: no such model; did you mean 'SASRec'?"),
         ("--model=MISRec", "--model=MISRec: no such model; did you mean 'MISSRec'?"),
         ("--model=", "--model=: no such model; the nearest of 98 is '"),
-        ("--model=lightgbm", "--model=lightgbm: needs the package 'lightgbm'; install it with `pip i"),
+        (
+            "--model=lightgbm",
+            "--model=lightgbm: needs the package 'lightgbm'; install it with `pip i",
+        ),
         ("word", "word: not an option; write --key=value"),
         ("-e=3", "-e=3: not an option; write --key=value"),
         ("--epochs", "--epochs: has no value; write --epochs=value"),

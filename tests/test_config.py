@@ -18,7 +18,7 @@ from recbole_missrec.options import OptionLoader, parse_value
 from recbole_missrec.paths import props_dir
 from recbole_missrec.registry import known_models
 
-PROPS = sorted(props_dir().rglob("*.yaml"))
+PROPS = sorted(path for path in props_dir().rglob("*.yaml") if path.parent.name != "search")
 NO_NEGATIVES = "none"  # what RecBole's Config makes of `train_neg_sample_args: ~`
 
 

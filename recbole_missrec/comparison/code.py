@@ -10,6 +10,8 @@ PACKAGE = "recbole_missrec"
 # Beside the model: what prepares its data and trains it. What reads options is left out, since its
 # effect is in the options; what reports, since it changes no figure.
 ALWAYS = (f"{PACKAGE}.data.dataset", f"{PACKAGE}.data.rows", f"{PACKAGE}.trainer.trainer")
+# These find, write and say things.
+APART = {f"{PACKAGE}.{name}" for name in ("data.locate", "errors", "files", "machine", "paths")}
 
 
 @cache
@@ -27,7 +29,7 @@ def code_digest(module: str | None) -> str:
     waiting = [*ALWAYS, *([module] if module else [])]
     while waiting:
         name = waiting.pop()
-        if name not in found:
+        if name not in found and name not in APART:
             tree = _syntax(name)
             found[name] = ast.dump(tree)
             waiting += _imports(tree)
@@ -41,7 +43,7 @@ def _syntax(module: str) -> ast.Module:
     assert spec is not None and spec.origin is not None
     tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
     for node in ast.walk(tree):
-        body = getattr(node, "body", None)
+        body = getattr(node, "body", [])
         first = body[0] if isinstance(body, list) and body else None
         if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
             del body[0]

@@ -14,6 +14,7 @@ from recbole.utils import InputType
 from torch import Tensor, nn
 
 from recbole_missrec.model.dropout import dropout
+from recbole_missrec.model.history import History, HistoryBias
 from recbole_missrec.model.objectives import chunks
 
 READ_TOGETHER = 256  # histories that go through the Transformer at once
@@ -53,6 +54,7 @@ class CausalRecommender(SequentialRecommender):
             attn_dropout_prob=config["attn_dropout_prob"],
             layer_norm_eps=eps,
         )
+        self.history_bias = HistoryBias() if config["history_bias"] else None
         present = torch.stack([dataset.present[m] for m in config["modalities"]])
         self.register_buffer("present", present, persistent=False)  # bool [modalities, items]
         self._table: tuple[Tensor, Tensor] | None = None  # of an evaluation pass, see item_table
@@ -126,8 +128,27 @@ class CausalRecommender(SequentialRecommender):
         hidden = self.encoder(hidden, mask, output_all_encoded_layers=False)[-1]
         return self.gather_indexes(hidden, lengths - 1)
 
-    def scores(self, u: Tensor, candidates: Tensor) -> Tensor:
-        """Scores of all items.
+    def scores(self, interaction: Interaction, vectors: Tensor, candidates: Tensor) -> Tensor:
+        """Scores of all items, those of items of the history shifted.
+
+        Args:
+            interaction: histories, right-padded.
+            vectors: of all items, ``[items, dim]``.
+            candidates: all items, see ``candidates``.
+
+        Returns:
+            ``[batch, items]``.
+        """
+        u = self.sequence_embedding(interaction, vectors)
+        scores = self.similarities(u, candidates)
+        if self.history_bias is None:
+            return scores
+        history = History(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
+        bias = self.history_bias(history, slice(0, self.n_items))
+        return scores + bias / (self.temperature or 1)
+
+    def similarities(self, u: Tensor, candidates: Tensor) -> Tensor:
+        """Dot products, or cosines over the temperature.
 
         Args:
             u: sequence embeddings, ``[batch, dim]``.
@@ -148,15 +169,15 @@ class CausalRecommender(SequentialRecommender):
     def calculate_loss(self, interaction: Interaction) -> Tensor:
         """Cross-entropy over all items, whose vectors are computed once a step."""
         vectors = self.item_vectors()
-        u = self.sequence_embedding(interaction, vectors)
-        scores = self.scores(u, self.candidates(vectors))[:, 1:]  # without the padding item
+        scores = self.scores(interaction, vectors, self.candidates(vectors))
+        scores = scores[:, 1:]  # without the padding item
         return F.cross_entropy(scores, interaction[self.POS_ITEM_ID] - 1)
 
     @torch.no_grad()
     def full_sort_predict(self, interaction: Interaction) -> Tensor:
         """Scores of all items, -inf for the padding item, ``[batch, items]``."""
         vectors, candidates = self.item_table()
-        scores = self.scores(self.sequence_embedding(interaction, vectors), candidates)
+        scores = self.scores(interaction, vectors, candidates)
         scores[:, 0] = -torch.inf
         return scores
 

@@ -11,8 +11,8 @@ def freeze(model: nn.Module, tune: str) -> None:
     Args:
         model: a MISSRec model.
         tune: ``full``, all parameters; ``adapters``, the modality adapters, the LayerNorm in front
-            of the decoder, alpha, the history's bias and the id table: positions and Transformer stay frozen;
-            ``all_but_adapters``, for the question what learning the adapters gives.
+            of the decoder, alpha, the bias of the history and the id table: positions and
+            Transformer stay frozen; ``all_but_adapters``, to see what learning the adapters gives.
     """
     for name, parameter in model.named_parameters():
         part = name.split(".")[0]

@@ -58,6 +58,7 @@ def test_what_says_something_alone_does_not(copy: Path) -> None:
     edit(copy / "model/missrec.py", '"""MISSRec:', '"""Reads better now. MISSRec:')
     edit(copy / "model/missrec.py", "# frozen features", "# features")
     edit(copy / "cli.py", "Train and evaluate", "Evaluate and train")
+    edit(copy / "files.py", "os.replace(", "os.rename(")
     assert digest(copy) == before
 
 

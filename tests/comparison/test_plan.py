@@ -1,5 +1,6 @@
 """Which runs a comparison has, and what their digests depend on."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -16,12 +17,14 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_shop(tmp_path_factory.mktemp("shop"))
 
 
-def plan(shop: Path, *models: str, seeds: tuple[int, ...] = (1,), **options: str) -> list[Run]:
-    return plan_runs(models, ["tiny"], seeds, {"data_path": str(shop), **options})
+def plan(
+    shop: Path, *models: str, seeds: Sequence[int] = (1,), options: dict[str, str] | None = None
+) -> list[Run]:
+    return plan_runs(models, ["tiny"], seeds, {"data_path": str(shop), **(options or {})})
 
 
 def digest(shop: Path, model: str = "MISSRec", **options: str) -> str:
-    (run,) = plan(shop, model, **options)
+    (run,) = plan(shop, model, options=options)
     return run.digest
 
 
@@ -113,7 +116,7 @@ def test_a_digest_changes_with_interactions_and_features(shop: Path, tmp_path: P
 )
 def test_refusals(shop: Path, model: str, options: dict[str, str], message: str) -> None:
     with pytest.raises(UsageError) as refusal:
-        plan(shop, model, **options)
+        plan(shop, model, options=options)
     assert message in str(refusal.value)
 
 

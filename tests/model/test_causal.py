@@ -175,3 +175,24 @@ def test_features_stay_out_of_checkpoints(shop: Path, name: str) -> None:
     model = tiny_baseline(shop, name)
     extra = model.state_dict().keys() - dict(model.named_parameters()).keys()
     assert extra == ({"codes"} if name == "VQRec" else set())
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_the_bias_of_the_history_is_added_to_its_items(shop: Path, name: str) -> None:
+    model = tiny_baseline(shop, name, history_bias=True)
+    batch = random_batch(model, ROWS)
+    with torch.no_grad():
+        model.history_bias.weight.zero_()
+    before = model.full_sort_predict(batch)
+    with torch.no_grad():
+        model.history_bias.weight.copy_(torch.tensor([-0.5, 0.25]))
+    change = (model.full_sort_predict(batch) - before)[:, 1:] * (model.temperature or 1)
+    expected = torch.zeros_like(change)
+    for row, (items, length) in enumerate(zip(batch["item_id_list"], batch["item_length"])):
+        expected[row, items[:length] - 1] = -0.5
+        expected[row, items[length - 1] - 1] = -0.25
+    torch.testing.assert_close(change, expected, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(
+        model.calculate_loss(batch),
+        F.cross_entropy((model.full_sort_predict(batch))[:, 1:], batch["item_id"] - 1),
+    )

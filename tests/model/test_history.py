@@ -41,6 +41,7 @@ def test_any_candidates_are_columns_of_all(candidates: Any) -> None:
 
 def test_gradients_count_what_is_held(bias: HistoryBias) -> None:
     bias(History(ITEMS, LENGTHS), slice(1, 7)).sum().backward()
+    assert bias.weight.grad is not None
     assert bias.weight.grad.tolist() == [7, 3]  # distinct items of the rows, and the last ones
 
 
