@@ -188,7 +188,9 @@ def test_the_bias_of_the_history_is_added_to_its_items(shop: Path, name: str) ->
         model.history_bias.weight.copy_(torch.tensor([-0.5, 0.25]))
     change = (model.full_sort_predict(batch) - before)[:, 1:] * (model.temperature or 1)
     expected = torch.zeros_like(change)
-    for row, (items, length) in enumerate(zip(batch["item_id_list"], batch["item_length"])):
+    for row, (items, length) in enumerate(
+        zip(batch["item_id_list"], batch["item_length"], strict=True)
+    ):
         expected[row, items[:length] - 1] = -0.5
         expected[row, items[length - 1] - 1] = -0.25
     torch.testing.assert_close(change, expected, rtol=1e-9, atol=1e-9)
