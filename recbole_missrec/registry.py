@@ -19,12 +19,19 @@ OWN_MODELS = {
     "SASRecContent": "recbole_missrec.model.sasrec_content",
     "LastItem": "recbole_missrec.model.last_item",
 }
+# Models of RecBole that do not compute what they say: they keep its data sets and options.
+CORRECTED = {"Pop": "recbole_missrec.model.pop"}
 
 
 def known_models() -> list[str]:
     """Names of all models that can be asked for, this project's and RecBole's."""
     properties = Path(recbole.__file__).parent / "properties" / "model"
     return [*OWN_MODELS, *(path.stem for path in properties.glob("*.yaml"))]
+
+
+def module_of(name: str) -> str | None:
+    """Module of this project that defines a model; None if RecBole's own is used."""
+    return (OWN_MODELS | CORRECTED).get(name)
 
 
 def get_model(name: str) -> Any:
@@ -36,8 +43,9 @@ def get_model(name: str) -> Any:
     if name not in known_models():
         raise UsageError(f"--model={name}: no such model; {nearest(name, known_models())}")
     try:
-        if name in OWN_MODELS:
-            return getattr(importlib.import_module(OWN_MODELS[name]), name)
+        module = module_of(name)
+        if module is not None:
+            return getattr(importlib.import_module(module), name)
         model = recbole_get_model(name)
     except ImportError as error:
         raise missing_package(name, error) from error

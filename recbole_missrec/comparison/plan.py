@@ -17,7 +17,7 @@ from recbole_missrec.errors import UsageError, nearest
 from recbole_missrec.files import replacing
 from recbole_missrec.machine import versions
 from recbole_missrec.paths import props_dir
-from recbole_missrec.registry import OWN_MODELS
+from recbole_missrec.registry import module_of
 from recbole_missrec.trainer.checkpoint import LEAVES_FIGURES
 
 FORMAT = "recbole-missrec comparison 1"
@@ -129,7 +129,7 @@ def plan_run(
             key: value for key, value in config.resolved.items() if key not in LEAVES_FIGURES
         },
         "data": {path.name: file_digest(path) for path in _data_files(config)},
-        "code": code_digest(OWN_MODELS.get(model)),
+        "code": code_digest(module_of(model)),
         "versions": versions(),
     }
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode())
