@@ -87,7 +87,8 @@ class PaddedMISSRec(nn.Module):
         )  # [batch, length, dim]
         u = F.normalize(read[torch.arange(len(read)), last], dim=-1)  # [batch, dim]
 
-        scores = model.score_candidates(u, model.candidates(model.item_table()))
+        candidates = model.candidates(model.item_table(slice(0, model.n_items)))
+        scores = model.scores(u, candidates, model.history(batch))
         terms, reduce = ORTHOGONALITY[model.options["orthogonality"]]
         return scores, reduce(terms(interests, ~interest_pad), (~interest_pad).sum(1))
 

@@ -90,7 +90,8 @@ def step_parts(bench: Bench, batch: Interaction) -> dict[str, Callable[[], Tenso
     model = bench.model.train()
     packed: Packed = model.packed(batch)
     targets = batch[model.POS_ITEM_ID] - 1
-    table = model.item_table()
+    table = model.item_table(slice(0, model.n_items))
+    history = model.history(batch)
     inputs = _leaf(F.embedding(packed.items[packed.item], model.history_inputs(table)))
     centroids = model.centroids[packed.distinct]
     interests = model.encoder(centroids, packed.interests, packed.interest)
@@ -108,7 +109,7 @@ def step_parts(bench: Bench, batch: Interaction) -> dict[str, Callable[[], Tenso
 
     def scores() -> Tensor:
         leaves = table._replace(tokens=_leaf(table.tokens), ids=_leaf(table.ids))
-        values = model.score_candidates(_leaf(u), model.candidates(leaves))[:, 1:]
+        values = model.scores(_leaf(u), model.candidates(leaves), history)[:, 1:]
         return F.cross_entropy(values, targets)
 
     return {

@@ -34,7 +34,7 @@ Often wanted (all options with their defaults: props/overall.yaml, props/model/M
   --modalities=[text,image] --item_ids=True|False     --hidden_size=300
   --interest_method=dpc_knn|kmeans                    --item_mm_fusion=dynamic_shared|static|...
   --result_file=PATH  JSON: configuration, versions, metrics, seconds, memory
-  --per_user=PATH     Parquet: user, target and rank of each test row, for paired statistics with
+  --per_user=PATH     Parquet: user, target, rank and more of each test row, for statistics with
                       `python -m recbole_missrec.evaluation --help`
 
 Examples:
