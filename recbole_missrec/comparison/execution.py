@@ -1,4 +1,8 @@
-"""Execute planned runs, each in a process of its own, several at a time."""
+"""Execute planned runs, each in a process of its own, several at a time.
+
+``python -m recbole_missrec.comparison.execution RUN OUT THREADS`` executes one, given as JSON: what
+the machines of a cluster are told to do.
+"""
 
 import fcntl
 import json
@@ -7,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
@@ -114,11 +118,8 @@ def _record_failure(run: Run, out: Path, work: Path, status: int) -> None:
         temporary.write_text(json.dumps(failure, indent=1) + "\n", encoding="utf-8")
 
 
-Task = Callable[[Run, Path, int, Path], int]
-
-
 def execute_all(
-    runs: Sequence[Run], out: Path, parallel: int, cluster: str | None, task: Task = execute
+    runs: Sequence[Run], out: Path, parallel: int, cluster: str | None
 ) -> Iterator[tuple[Run, int]]:
     """Execute runs, several at a time.
 
@@ -127,7 +128,6 @@ def execute_all(
         out: folder of results; on a cluster, one that all machines share.
         parallel: processes at a time on this machine, which share its processors.
         cluster: address of a Ray cluster, or ``auto``; None for this machine.
-        task: what to do with a run.
 
     Yields:
         A run and its exit status, in the order in which they end.
@@ -135,12 +135,13 @@ def execute_all(
     Raises:
         UsageError: there is no such cluster.
     """
-    threads = max(1, (os.cpu_count() or 1) // parallel)
     if cluster is not None:
-        yield from _on_cluster(runs, out, threads, cluster, task)
+        yield from _on_cluster(runs, out, cluster)
         return
+    threads = max(1, (os.cpu_count() or 1) // parallel)
     with ThreadPoolExecutor(parallel) as pool:
-        pending = {pool.submit(task, run, out.resolve(), threads, Path.cwd()): run for run in runs}
+        given = out.resolve(), threads, Path.cwd()
+        pending = {pool.submit(execute, run, *given): run for run in runs}
         try:
             for done in as_completed(pending):
                 yield pending[done], done.result()
@@ -148,17 +149,25 @@ def execute_all(
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _on_cluster(
-    runs: Sequence[Run], out: Path, threads: int, cluster: str, task: Task
-) -> Iterator[tuple[Run, int]]:
+def _on_cluster(runs: Sequence[Run], out: Path, cluster: str) -> Iterator[tuple[Run, int]]:
+    """A task is a command of one thread, so that Ray's workers need not import this project."""
     import ray
 
     try:
         ray.init(address=cluster, log_to_driver=False)
     except ConnectionError as error:
         raise UsageError(f"--cluster={cluster}: no Ray cluster there: {error}") from error
-    remote = ray.remote(num_cpus=threads)(task)
-    pending = {remote.remote(run, out.resolve(), threads, Path.cwd()): run for run in runs}
+    call = ray.remote(num_cpus=1)(subprocess.call)
+    program = [sys.executable, "-m", "recbole_missrec.comparison.execution"]
+    pending = {}
+    for run in runs:
+        words = [*program, json.dumps(asdict(run)), str(out.resolve()), "1"]
+        pending[call.remote(words, cwd=str(Path.cwd()))] = run
     while pending:
         (done, *_), _ = ray.wait(list(pending))
         yield pending.pop(done), ray.get(done)
+
+
+if __name__ == "__main__":
+    _run, _out, _threads = sys.argv[1:]
+    sys.exit(execute(Run.of(json.loads(_run)), Path(_out), int(_threads), Path.cwd()))

@@ -22,7 +22,8 @@ Train every model on every data set with every seed, one process a run, and repo
   --out=DIR           results, report.html, report.md and tables; a comparison that was killed, or
                       is asked for again, goes on where it was and computes nothing twice
   --parallel=N        runs at a time, which share the processors; default: 1
-  --cluster=ADDRESS   or auto: runs on a Ray cluster, whose machines share DIR
+  --cluster=ADDRESS   or auto: runs of a thread each on a Ray cluster, whose machines
+                      share DIR and have this project installed
   --report=False      no report; `python run_recbole_missrec.py report DIR` writes it later
   --key=value         any option, for every run
 

@@ -47,6 +47,13 @@ class Run:
     options: tuple[tuple[str, str], ...]
     digest: str
 
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> "Run":
+        """A run as JSON keeps it."""
+        pairs = tuple((key, value) for key, value in content["options"])
+        files = tuple(content["config_files"])
+        return cls(**{**content, "config_files": files, "options": pairs})
+
     @property
     def words(self) -> list[str]:
         """Command line of the run."""
