@@ -28,6 +28,7 @@ SHORTER = (  # one epoch; of comparisons two models, one seed, one trial
     (r"--models=([^,\s]+,[^,\s]+)\S*", r"--models=\1"),
     (r"MISSRec:all", "MISSRec:paper"),
     (r"--seeds=(\d+)\S*", r"--seeds=\1"),
+    (r"for seed in 2020 2021 2022", "for seed in 2020"),
     (r"--trials=\d+", "--trials=1"),
 )
 SIZES = {  # so that benchmarks take seconds
