@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 import recbole.model.sequential_recommender as sequential
+import torch
 from recbole.model.abstract_recommender import SequentialRecommender
 
 from dataset_builders.__main__ import main as build
 from recbole_missrec.cli import main
 
+torch.autograd.set_detect_anomaly(False)  # RecBole's sine.py turns it on for the whole process
 MODELS = sorted(
     name
     for name, value in inspect.getmembers(sequential, inspect.isclass)
