@@ -140,7 +140,8 @@ def _report(words: list[str]) -> int:
         raise UsageError("report: which folder of a comparison, and nothing else? report runs/NAME")
     from recbole_missrec.report.write import write_report
 
-    write_report(Path(words[0]))
+    for path in write_report(Path(words[0])):
+        print(path)
     return 0
 
 

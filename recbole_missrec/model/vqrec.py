@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from recbole_missrec.model.causal import CausalRecommender
 
-ROTATIONS = 10  # steps of OPQ; faiss takes 50, for a few per cent less error and five times as long
+ROTATIONS = 10  # steps of OPQ, whose time they decide; faiss takes 50
 
 
 class VQRec(CausalRecommender):

@@ -143,10 +143,13 @@ def _read_run(path: Path, identity: dict[str, Any]) -> Run:
 
 
 def _read_own(path: Path, identity: dict[str, Any]) -> dict[str, Any]:
-    """An object that names the run which the plan expects there."""
+    """An object that names the run which the plan expects there.
+
+    Its label may be another: labels whose options are the same share a run.
+    """
     content = _read_json(path)
     for key, value in identity.items():
-        if content.get(key) != value:
+        if key != "label" and content.get(key) != value:
             raise UsageError(
                 f"{path}: is of another run: its {key} is '{content.get(key)}', "
                 f"that of the plan '{value}'"

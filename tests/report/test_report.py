@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from recbole_missrec.report.__main__ import main
+from recbole_missrec.cli import main
 from recbole_missrec.report.write import write_report
 from tests.report.folders import NASTY, planned, write_comparison, write_plan, write_run
 
@@ -59,7 +59,7 @@ def page(out: Path) -> Reading:
 @pytest.mark.slow
 def test_which_files_there_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_comparison(tmp_path)
-    assert main([str(tmp_path)]) == 0
+    assert main(["report", str(tmp_path)]) == 0
     names = [
         "unfinished", "shop-accuracy", "shop-improvement", "shop-intervals", "shop-curves",
         "shop-cost", "shop-by-popularity", "shop-by-length", "shop-by-modalities",
@@ -71,14 +71,14 @@ def test_which_files_there_are(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert all(path.is_file() for path in written)
     assert not list(tmp_path.rglob("*.tmp"))
     before = [path.read_bytes() for path in written]
-    assert main([str(tmp_path)]) == 0
+    assert main(["report", str(tmp_path)]) == 0
     assert [path.read_bytes() for path in written] == before
 
 
 def test_bad_input_is_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(tmp_path)]) == 2
+    assert main(["report", str(tmp_path)]) == 2
     expected = f"{tmp_path / 'plan.json'}: cannot be read: No such file or directory\n"
-    assert capsys.readouterr().err == expected
+    assert capsys.readouterr().err == f"recbole-missrec: {expected}"
 
 
 def test_what_failed_is_named(out: Path, page: Reading) -> None:

@@ -43,6 +43,17 @@ def test_a_run_as_it_was_written(tmp_path: Path) -> None:
     assert run.config["modalities"] == ["text", "image"]
 
 
+def test_labels_of_equal_options_share_a_run(tmp_path: Path) -> None:
+    run = planned("MISSRec", 1, "a1")
+    write_run(tmp_path, run, [0, 3])
+    write_plan(tmp_path, [run, planned("MISSRec:text_only", 1, "a1")])
+
+    runs, others = read_results(tmp_path)
+
+    assert [found.label for found in runs] == ["MISSRec", "MISSRec:text_only"] and not others
+    assert runs[0].users.equals(runs[1].users)
+
+
 def refused(out: Path) -> str:
     with pytest.raises(UsageError) as error:
         read_results(out)
@@ -73,7 +84,6 @@ def test_a_digest_is_no_path(tmp_path: Path) -> None:
     ("change", "reason"),
     [
         ({"seed": 3}, "is of another run: its seed is '3', that of the plan '1'"),
-        ({"label": "Pop:x"}, "is of another run: its label is 'Pop:x', that of the plan 'Pop'"),
         ({"parameters": {}}, "is damaged, or not of a comparison: no 'trainable'"),
         ({"curve": "long"}, "is damaged, or not of a comparison: string indices must be"),
         ({"beyond_accuracy": [1]}, "is damaged, or not of a comparison: 'list' object has no"),
