@@ -12,8 +12,9 @@ help: ## list the targets
 run: $(READY) dataset/pantry-sample ## train and evaluate MISSRec on the sample data set
 	$(BIN)/python run_recbole_missrec.py --dataset=pantry-sample
 
+# a process for each processor, of one thread: more would wait for each other
 test: browser $(READY) ## the whole test suite
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --dist=worksteal
 
 test-gpu: browser $(READY) ## the whole test suite on a GPU, tests/test_devices.py against the CPU
 	@$(BIN)/python -c 'import sys, torch; torch.cuda.is_available() or sys.exit( \

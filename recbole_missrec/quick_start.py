@@ -138,11 +138,6 @@ def prepare(config: Config) -> tuple[Any, tuple[Any, Any, Any]]:
     try:
         dataset = get_dataset_class(config)(config)
         identity = data_identity(dataset)  # before the split, which consumes the interactions
-        counts = {
-            "users": dataset.user_num - 1,
-            "items": dataset.item_num - 1,
-            "interactions": dataset.inter_num,
-        }
         interactions = count_interactions(dataset)
         rows = evaluation_rows(dataset.item_num, config["MAX_ITEM_LIST_LENGTH"])
         config["eval_batch_size"] = min(
@@ -165,8 +160,7 @@ def prepare(config: Config) -> tuple[Any, tuple[Any, Any, Any]]:
         f"{trainable:,} of {total:,} parameters trainable; {config['device']}"
     )
     trainer = get_trainer(config)(config, model)
-    trainer.data_identity, trainer.counts = identity, counts
-    trainer.interactions = interactions
+    trainer.data_identity, trainer.interactions = identity, interactions
     return trainer, loaders
 
 
@@ -239,7 +233,7 @@ def report(trainer: Any, valid_data: Any, test_data: Any) -> dict[str, Any]:
         "interests": getattr(trainer.model, "health", None),
         "checkpoint": trainer.saved_model_file,
         "data": trainer.data_identity,
-        "counts": trainer.counts,
+        "counts": trainer.interactions.counts,
         "machine": machine(),
         "versions": versions(),
         "config": config.resolved,

@@ -33,6 +33,15 @@ class Interactions:
     of_users: Tensor
     of_items: Tensor
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """Users and items without padding, and interactions."""
+        return {
+            "users": len(self.of_users) - 1,
+            "items": len(self.of_items) - 1,
+            "interactions": int(self.of_items.sum()),
+        }
+
 
 def count_interactions(dataset: Any) -> Interactions:
     """Count before the split, which consumes the interactions."""

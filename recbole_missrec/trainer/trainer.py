@@ -16,6 +16,7 @@ from recbole_missrec.errors import Diverged, UsageError
 from recbole_missrec.evaluation.ranking import METRICS, ranking_metrics
 from recbole_missrec.evaluation.targets import Interactions
 from recbole_missrec.machine import release_free_memory
+from recbole_missrec.trainer.averaging import WeightAverage
 from recbole_missrec.trainer.checkpoint import (
     LEAVES_TRAINING,
     check_unchanged,
@@ -40,7 +41,6 @@ class HookedTrainer(Base):
 
     Attributes:
         data_identity: digests of items and features, kept in checkpoints; set before ``fit``.
-        counts: users, items and interactions of the data set before its split; set likewise.
         interactions: of each user and item before the split; set likewise.
         ranks: of the last evaluation with one target a row, None before.
         best_epoch: epoch of the best validation, -1 before.
@@ -55,12 +55,13 @@ class HookedTrainer(Base):
         name += f"-{get_local_time()}-{os.getpid()}.pth"
         self.saved_model_file = os.path.join(config["checkpoint_dir"], name)
         self.data_identity: dict[str, Any] = {}
-        self.counts: dict[str, int] = {}
         self.interactions: Interactions | None = None
         self.ranks: Ranks | None = None
         self.best_epoch = -1
         self.curve: list[dict[str, Any]] = []
         self._resumed: dict[str, Any] | None = None
+        decay = config["ema_decay"]
+        self._average = WeightAverage(model, decay, self.optimizer) if decay else None
 
     @property
     def resume_file(self) -> Path:
@@ -96,6 +97,8 @@ class HookedTrainer(Base):
     def _train_epoch(
         self, train_data: Any, epoch_idx: int, loss_func: Any = None, show_progress: bool = False
     ) -> Any:
+        if self._average:
+            self._average.put_in(False)
         if self._resumed is None:
             self._save_resume_state(train_data, epoch_idx)
         else:
@@ -115,6 +118,8 @@ class HookedTrainer(Base):
             loss = self._train_batches(train_data, show_progress)
         else:
             loss = super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
+        if self._average:
+            self._average.put_in(True)
         release_free_memory()
         seconds = time.perf_counter() - start
         total = sum(loss) if isinstance(loss, tuple) else loss
@@ -194,6 +199,7 @@ class HookedTrainer(Base):
                 "cur_step": self.cur_step,
                 "curve": self.curve,
                 "optimizer": self.optimizer.state_dict(),
+                "average": self._average.state() if self._average else None,
                 "shuffle": train_data.generator.get_state(),
                 "random": random_state(),
             },
@@ -219,6 +225,8 @@ class HookedTrainer(Base):
         self.saved_model_file = str(Path(path).with_suffix(".pth"))
         self._load(path, state)
         self.optimizer.load_state_dict(state["optimizer"])
+        if self._average:
+            self._average.load_state(state["average"])
         self.start_epoch, self.best_epoch = state["epoch"], state["best_epoch"]
         self.best_valid_score = state["best_valid_score"]
         self.best_valid_result = state["best_valid_result"]

@@ -114,7 +114,7 @@ def interrupt(
 @pytest.mark.parametrize(
     ("model", "options"),
     [
-        ("SASRec", {}),
+        ("SASRec", {"ema_decay": 0.9}),
         ("SASRec", {"loss_type": "BPR", "learner": "adagrad"}),
         ("MISSRec", {"interest_every": 3, "interest_method": "kmeans", "stopping_step": 1}),
         ("VQRec", {}),
