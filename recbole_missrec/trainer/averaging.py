@@ -29,7 +29,9 @@ class WeightAverage:
     def __init__(self, model: nn.Module, decay: float, optimizer: torch.optim.Optimizer) -> None:
         self.decay = decay
         self.steps = 0
-        self._weights = [weight for weight in model.parameters() if weight.requires_grad]
+        self._weights: list[Tensor] = [
+            weight for weight in model.parameters() if weight.requires_grad
+        ]
         self.average = [weight.detach().clone() for weight in self._weights]
         self._in_model = False
         optimizer.register_step_post_hook(self._update)

@@ -73,14 +73,13 @@ def test_training_is_the_same_and_evaluations_are_not(
 ) -> None:
     """The checkpoint holds what was evaluated: the average, far from the weights after 3 epochs."""
     monkeypatch.chdir(tmp_path)
-    options = {"epochs": 3, "learning_rate": 0.01, "stopping_step": 10}
+    shop = write_tiny_shop(tmp_path)
     plain, averaged = (
-        train(tiny_config(write_tiny_shop(tmp_path), ema_decay=decay, **options))
+        train(tiny_config(shop, epochs=3, learning_rate=0.01, ema_decay=decay))
         for decay in (0.0, 0.99)
     )
     assert [epoch["loss"] for epoch in plain["curve"]] == [
         epoch["loss"] for epoch in averaged["curve"]
     ]
     assert plain["curve"][-1]["valid"] != averaged["curve"][-1]["valid"]
-    best = averaged["curve"][averaged["best_epoch"]]["valid"]
-    assert averaged["valid"] == best
+    assert averaged["valid"] == averaged["curve"][averaged["best_epoch"]]["valid"]
