@@ -126,7 +126,8 @@ def execute_all(
     Args:
         runs: the runs.
         out: folder of results; on a cluster, one that all machines share.
-        parallel: processes at a time on this machine, which share its processors.
+        parallel: processes at a time on this machine, which share its processors unless
+            ``OMP_NUM_THREADS`` says how many threads each has.
         cluster: address of a Ray cluster, or ``auto``; None for this machine.
 
     Yields:
@@ -138,7 +139,8 @@ def execute_all(
     if cluster is not None:
         yield from _on_cluster(runs, out, cluster)
         return
-    threads = max(1, (os.cpu_count() or 1) // parallel)
+    share = max(1, (os.cpu_count() or 1) // parallel)
+    threads = int(os.environ.get("OMP_NUM_THREADS", share))
     with ThreadPoolExecutor(parallel) as pool:
         given = out.resolve(), threads, Path.cwd()
         pending = {pool.submit(execute, run, *given): run for run in runs}
