@@ -211,6 +211,7 @@ def report(trainer: Any, valid_data: Any, test_data: Any) -> dict[str, Any]:
     config = trainer.config
     bar = config["show_progress"]
     valid = trainer.evaluate(valid_data, show_progress=bar)
+    valid_domains = dict(trainer.by_domain)
     test = trainer.evaluate(test_data, load_best_model=False, show_progress=bar, count_items=True)
     recommended = trainer.ranks and trainer.ranks.recommended
     held_out = (valid_data._dataset, test_data._dataset)
@@ -223,6 +224,7 @@ def report(trainer: Any, valid_data: Any, test_data: Any) -> dict[str, Any]:
         "seed": config["seed"],
         "valid": valid,
         "test": test,
+        "domains": {"valid": valid_domains, "test": trainer.by_domain},
         "beyond_accuracy": beyond_accuracy(recommended, popularity) if recommended else None,
         "best_epoch": trainer.best_epoch,
         "epochs": len(seconds) or None,

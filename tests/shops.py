@@ -27,8 +27,9 @@ def write_tiny_shop(
     dims: tuple[int, int] = (7, 5),
     seed: int = 0,
     ticks: int = 1,
+    name: str = "tiny",
 ) -> Path:
-    """Write ``folder/tiny``: random histories of 4 to 9 items, two modalities with gaps.
+    """Write ``folder/NAME``: random histories of 4 to 9 items, two modalities with gaps.
 
     Items i1 and i2 have no text, i2 and i3 no image: i2 has nothing. i4 and i5 look alike.
     With ``ticks`` above 1 the file is sorted by time and about that many interactions of a user
@@ -39,7 +40,7 @@ def write_tiny_shop(
     """
     rng = np.random.default_rng(seed)
     tokens = [f"i{index}" for index in range(items)]
-    shop = folder / "tiny"
+    shop = folder / name
     shop.mkdir(parents=True)
     rows = []
     for user in range(users):
@@ -52,13 +53,13 @@ def write_tiny_shop(
         rows = [(time // ticks, user, item) for time, user, item in sorted(rows)]
     lines = [f"u{user}\ti{item}\t{time}" for time, user, item in rows]
     header = "user_id:token\titem_id:token\ttimestamp:float"
-    (shop / "tiny.inter").write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
+    (shop / f"{name}.inter").write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
     for modality, dim, absent in (("text", dims[0], {1, 2}), ("image", dims[1], {2, 3})):
         matrix = rng.normal(size=(items, dim)).astype(np.float32)
         matrix[5] = matrix[4]
         kept = [index for index in range(items) if index not in absent]
         write_features(
-            shop / f"tiny.{modality}.safetensors",
+            shop / f"{name}.{modality}.safetensors",
             [tokens[index] for index in kept],
             matrix[kept],
             f"random {modality}",

@@ -11,8 +11,8 @@ from typing import Any
 
 from recbole_missrec.comparison.code import code_digest
 from recbole_missrec.config import Config
-from recbole_missrec.data.dataset import feature_path
-from recbole_missrec.data.locate import find_files, interactions
+from recbole_missrec.data.domains import domains
+from recbole_missrec.data.locate import find_files
 from recbole_missrec.errors import UsageError, nearest
 from recbole_missrec.files import replacing
 from recbole_missrec.machine import versions
@@ -145,9 +145,11 @@ def plan_run(
 
 
 def _data_files(config: Config) -> list[Path]:
-    files = interactions(config["dataset"], Path(config["data_path"]))
+    parts = domains(config)
+    files = [path for domain in parts for path in domain.interactions()]
     if config.is_own_model:
-        files += [feature_path(config, modality) for modality in config["modalities"]]
+        paths = [domain.features(m) for domain in parts for m in config["modalities"]]
+        files += [path for path in paths if path.is_file()]
     return files
 
 

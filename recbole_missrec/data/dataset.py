@@ -1,19 +1,16 @@
 """Sequences with item features of any number of modalities, joined by raw item token."""
 
 import hashlib
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 import torch
 from recbole.data.dataset import SequentialDataset
 
-from recbole_missrec.data.features import align_features, read_features
-
-
-def feature_path(config: Any, modality: str) -> Path:
-    """Path of the feature file of one modality, beside the interactions."""
-    return Path(config["data_path"]) / f"{config['dataset']}.{modality}.safetensors"
+from recbole_missrec.data.domains import Domain, domains
+from recbole_missrec.data.features import FeatureFile, align_features, read_features
+from recbole_missrec.errors import UsageError
 
 
 class MultiModalSequentialDataset(SequentialDataset):
@@ -37,20 +34,65 @@ class MultiModalSequentialDataset(SequentialDataset):
         self.features: dict[str, torch.Tensor] = {}
         self.present: dict[str, torch.Tensor] = {}
         self.feature_digests: dict[str, str] = {}
-        token2id = self.field2token_id[self.iid_field]
+        parts = domains(config)
         for modality in config["modalities"]:
-            file = read_features(feature_path(config, modality))
-            matrix, present, unknown = align_features(file, token2id, self.item_num)
+            files = [_read(domain, modality) for domain in parts]
+            there = [file for file in files if file is not None]
+            _check_alike(there)
+            matrix, present, unknown = self._align(there)
             if config["standardise_features"]:
                 matrix = standardise(matrix, present)
             self.features[modality], self.present[modality] = matrix, present
-            self.feature_digests[modality] = file.digest
+            self.feature_digests[modality] = _digest(files)
             covered = int(present.sum())
             self.logger.info(
                 f"{modality}: {covered:,} of {self.item_num - 1:,} items "
-                f"({covered / (self.item_num - 1):.1%}) have features of {file.encoder}"
+                f"({covered / (self.item_num - 1):.1%}) have features of {there[0].encoder}"
                 + (f"; {unknown:,} rows of other items ignored" if unknown else "")
             )
+
+    def _align(self, files: list[FeatureFile]) -> tuple[torch.Tensor, torch.Tensor, int]:
+        """What ``align_features`` gives, over the files of all domains."""
+        token2id = self.field2token_id[self.iid_field]
+        (matrix, present, unknown), *others = (
+            align_features(file, token2id, self.item_num) for file in files
+        )
+        for more, also_present, also_unknown in others:
+            matrix += more
+            present |= also_present
+            unknown += also_unknown
+        return matrix, present, unknown
+
+
+def _read(domain: Domain, modality: str) -> FeatureFile | None:
+    """Features of a domain with the tokens that its items have here; None if it has none."""
+    path = domain.features(modality)
+    if domain.prefix and not path.is_file():
+        return None
+    file = read_features(path)
+    return replace(file, tokens=[domain.prefix + token for token in file.tokens])
+
+
+def _check_alike(files: list[FeatureFile]) -> None:
+    """See that the features of a modality are of one encoder.
+
+    Raises:
+        UsageError: names the two files that differ.
+    """
+    first, *others = files
+    for other in others:
+        kinds = [f"{file.matrix.shape[1]} numbers of {file.encoder}" for file in (first, other)]
+        if kinds[0] != kinds[1]:
+            raise UsageError(
+                f"{other.path}: {kinds[1]}, but {first.path} has {kinds[0]}; domains that are "
+                "trained on together need features of one encoder"
+            )
+
+
+def _digest(files: list[FeatureFile | None]) -> str:
+    """Of one file its own; of several, one over theirs."""
+    digests = [file.digest if file else "" for file in files]
+    return digests[0] if len(files) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def standardise(matrix: torch.Tensor, present: torch.Tensor) -> torch.Tensor:

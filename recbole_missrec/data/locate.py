@@ -1,13 +1,14 @@
 """Find the files of a data set before anything is read; make them, or say how to."""
 
-import glob
 import shlex
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-from recbole_missrec.data.dataset import feature_path
+import yaml
+
+from recbole_missrec.data.domains import Domain, domains, in_order
 from recbole_missrec.errors import UsageError, nearest
 from recbole_missrec.paths import props_dir
 
@@ -16,7 +17,8 @@ def find_files(config: Any) -> None:
     """See that the interactions, and the features that the model reads, are there.
 
     A data set that is absent is built by the recipe in its props, unless the option
-    ``build_absent`` forbids it. Modalities that are not named become those that have a file.
+    ``build_absent`` forbids it. Modalities that are not named become those that have a file. Of
+    several data sets, each may lack a modality, but not all of them.
 
     Args:
         config: a checked configuration.
@@ -25,36 +27,42 @@ def find_files(config: Any) -> None:
         UsageError: something is absent; says which command makes it, or the nearest name. Or the
             recipe failed, or the interactions lack a column.
     """
-    name, folder = config["dataset"], Path(config["data_path"])
-    if Path(name).name != name:
-        raise UsageError(f"--dataset={name}: is the name of a folder, not a path; see --data_path")
-    if not interactions(name, folder) and config["build"] and config["build_absent"]:
-        _build(config["build"], name, folder)
-    files = interactions(name, folder)
-    if not files:
-        raise UsageError(_absent(name, folder, config["build"]))
-    for path in files:
-        _check_columns(path, config)
+    parts = domains(config)
+    for domain in parts:
+        build = config["build"] if len(parts) == 1 else _recipe(domain.name)
+        _find_interactions(domain, config, build)
+    names = [domain.name for domain in parts]
+    if len(set(names)) < len(names):
+        raise UsageError(f"--dataset={config['dataset']}: names a data set twice")
     if config.is_own_model:
+        found = in_order(modality for domain in parts for modality in domain.modalities())
         if config["modalities"] is None:
-            found = find_modalities(name, folder)
             config["modalities"] = config.resolved["modalities"] = found
         for modality in config["modalities"] or ["text"]:
-            path = feature_path(config, modality)
-            if not path.is_file():
-                raise UsageError(_no_features(name, modality, path))
+            if modality not in found:
+                there = nearest(modality, found) if found else "there are no features at all"
+                path = parts[0].features(modality)
+                raise UsageError(f"--modalities: {path} is missing; {there}")
 
 
-def interactions(name: str, folder: Path) -> list[Path]:
-    """Files of interactions of a data set, one or those of RecBole's benchmark splits."""
-    return sorted(folder.glob(f"{glob.escape(name)}*.inter"))
+def _find_interactions(domain: Domain, config: Any, build: str | None) -> None:
+    """See that a domain has interactions, built now if need be, with the columns that are read."""
+    name, folder = domain.name, domain.folder
+    if not name or Path(name).name != name:
+        raise UsageError(f"--dataset={name}: is the name of a folder, not a path; see --data_path")
+    if not domain.interactions() and build and config["build_absent"]:
+        _build(build, name, folder)
+    files = domain.interactions()
+    if not files:
+        raise UsageError(_absent(name, folder, build))
+    for path in files:
+        _check_columns(path, config)
 
 
-def find_modalities(name: str, folder: Path) -> list[str]:
-    """Modalities that have a feature file, in alphabetical order but for text, which is first."""
-    files = folder.glob(f"{glob.escape(name)}.*.safetensors")
-    found = (file.name[len(name) + 1 : -len(".safetensors")] for file in files)
-    return sorted(found, key=lambda modality: (modality != "text", modality))
+def _recipe(name: str) -> str | None:
+    """Command that makes a data set, by its props."""
+    path = props_dir() / "dataset" / f"{name}.yaml"
+    return yaml.safe_load(path.read_text(encoding="utf-8"))["build"] if path.is_file() else None
 
 
 def _build(recipe: str, name: str, folder: Path) -> None:
@@ -96,9 +104,3 @@ def _check_columns(path: Path, config: Any) -> None:
     for name in (config["load_col"] or {}).get("inter") or ():
         if name not in (*there, config["TIME_FIELD"], "*"):  # times are read where there are any
             raise UsageError(f"--load_col: {path} has no column {name}; {nearest(name, there)}")
-
-
-def _no_features(name: str, modality: str, path: Path) -> str:
-    found = find_modalities(name, path.parent)
-    there = nearest(modality, found) if found else "there are no features at all"
-    return f"--modalities: {path} is missing; {there}"

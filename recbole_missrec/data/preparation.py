@@ -10,6 +10,7 @@ from recbole.data.dataset import Dataset
 from recbole.utils import FeatureSource
 
 from recbole_missrec.data.atomic import read_interactions
+from recbole_missrec.data.domains import domains
 from recbole_missrec.data.groups import Groups
 
 
@@ -19,6 +20,24 @@ class ArrayDataset(Dataset):
     The result is equal, whatever the options. Time grows as the interactions (sorting them apart),
     and so does memory: the tokens of the file as pandas' strings are most of it.
     """
+
+    def _download(self) -> None:
+        """Not RecBole's: files have been found before, and several data sets have no one folder."""
+
+    def _load_inter_feat(self, token: str, dataset_path: str) -> None:
+        """Read the interactions; of several domains one after the other, their tokens prefixed."""
+        parts = domains(self.config)
+        if len(parts) == 1:
+            super()._load_inter_feat(token, dataset_path)
+            return
+        frames = []
+        for domain in parts:
+            path = domain.folder / f"{domain.name}.inter"
+            frame: Any = self._load_feat(str(path), FeatureSource.INTERACTION)
+            for field in (self.uid_field, self.iid_field):
+                frame[field] = domain.prefix + frame[field]
+            frames.append(frame)
+        self.inter_feat = pd.concat(frames, ignore_index=True)
 
     def _load_feat(self, filepath: str, source: Any) -> pd.DataFrame | None:
         """Read interactions by pandas' C parser, where RecBole takes its Python one.

@@ -4,7 +4,6 @@ import csv
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,10 +11,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from recbole_missrec.data.dataset import feature_path
+from recbole_missrec.data.domains import domains, in_order
 from recbole_missrec.data.features import read_tokens
 from recbole_missrec.data.groups import Groups
-from recbole_missrec.data.locate import find_modalities
 from recbole_missrec.errors import UsageError
 
 CATEGORY_COLUMNS = ("categories", "category", "genres", "genre", "class")  # the first one counts
@@ -136,14 +134,22 @@ def item_modalities(items: Sequence[str], config: Any) -> list[str]:
         UsageError: a file is damaged.
     """
     names = pd.Series("", index=items)  # [rows]
-    for modality in find_modalities(config["dataset"], Path(config["data_path"])):
-        there = names.index.isin(read_tokens(feature_path(config, modality)))  # [rows]
-        names[there] += f",{modality}"
+    parts = domains(config)
+    for modality in in_order(modality for domain in parts for modality in domain.modalities()):
+        tokens = (
+            domain.prefix + token
+            for domain in parts
+            if domain.features(modality).is_file()
+            for token in read_tokens(domain.features(modality))
+        )
+        names[names.index.isin(list(tokens))] += f",{modality}"
     return names.str.removeprefix(",").tolist()
 
 
 def item_categories(items: Sequence[str], config: Any) -> list[str | None]:
     """First category of items, by the column of `CATEGORY_COLUMNS` in ``NAME.item``.
+
+    Of several data sets that are trained on together, the data set.
 
     Args:
         items: raw item tokens, ``[rows]``.
@@ -155,7 +161,10 @@ def item_categories(items: Sequence[str], config: Any) -> list[str | None]:
     Raises:
         UsageError: the file is damaged.
     """
-    path = Path(config["data_path"]) / f"{config['dataset']}.item"
+    parts = domains(config)
+    if len(parts) > 1:
+        return [item.partition("/")[0] for item in items]
+    path = parts[0].folder / f"{parts[0].name}.item"
     if not path.is_file():
         return [None] * len(items)
     how: dict[str, Any] = {"sep": config["field_separator"], "encoding": config["encoding"]}

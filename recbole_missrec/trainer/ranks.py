@@ -7,9 +7,10 @@ import torch
 from recbole.data.dataloader import FullSortEvalDataLoader
 from torch import Tensor
 
+from recbole_missrec.data.domains import domains, item_domains
 from recbole_missrec.errors import Diverged
 from recbole_missrec.evaluation.beyond import count_recommendations
-from recbole_missrec.evaluation.ranking import count_ranks
+from recbole_missrec.evaluation.ranking import count_ranks, ranking_metrics
 
 
 class Ranks(NamedTuple):
@@ -21,6 +22,8 @@ class Ranks(NamedTuple):
         better: items scored above the target, int64 ``[rows]``.
         equal: others with its score, int64 ``[rows]``.
         scores: of the targets, float64 ``[rows]``.
+        domain: of the targets, int64 ``[rows]``; None unless several data sets are trained on
+            together.
         recommended: k of ``topk`` -> how often each item is in a list of k, int64 ``[items]``;
             None where it was not asked for or candidates are sampled.
     """
@@ -30,6 +33,7 @@ class Ranks(NamedTuple):
     better: Tensor
     equal: Tensor
     scores: Tensor
+    domain: Tensor | None
     recommended: dict[int, Tensor] | None
 
 
@@ -37,6 +41,8 @@ def rank_targets(
     trainer: Any, eval_data: Any, show_progress: bool, count_items: bool
 ) -> Ranks | None:
     """Rank each row's target, batch by batch; memory is that of a batch's scores.
+
+    Where several data sets are trained on together, a target is ranked among the items of its own.
 
     Args:
         trainer: a RecBole trainer, whose model is in evaluation mode.
@@ -60,6 +66,7 @@ def rank_targets(
         score_batch = trainer._neg_sample_batch_eval
     trainer.tot_item_num = eval_data._dataset.item_num
     user_field = trainer.config["USER_ID_FIELD"]
+    domain_of = item_domains(eval_data._dataset) if full else None  # [items]
     recommended: dict[int, Tensor] | None = None
     if full and count_items:
         zeros = torch.zeros(trainer.tot_item_num, dtype=torch.int64)
@@ -72,6 +79,9 @@ def rank_targets(
         if rows is None or not torch.equal(rows, torch.arange(len(scores))):
             return None
         targets = targets.to(scores.device)
+        if domain_of is not None:
+            domain_of = domain_of.to(scores.device)
+            scores.masked_fill_(domain_of != domain_of[targets][:, None], -torch.inf)
         try:
             better, equal = count_ranks(scores, targets)
         except ValueError as error:
@@ -86,4 +96,27 @@ def rank_targets(
         columns = (targets, better, equal, of_targets)
         batches.append((users, *(column.cpu() for column in columns)))
     users, targets, better, equal, of_targets = map(torch.cat, zip(*batches, strict=True))
-    return Ranks(users, targets, better, equal, of_targets, recommended)
+    domain = None if domain_of is None else domain_of.cpu()[targets]  # [rows]
+    return Ranks(users, targets, better, equal, of_targets, domain, recommended)
+
+
+def metrics_by_domain(ranks: Ranks, metrics: list[str], config: Any) -> dict[str, dict[str, float]]:
+    """Metrics of the rows of each data set; nothing unless several are trained on together.
+
+    Args:
+        ranks: of an evaluation.
+        metrics: names of ranking metrics.
+        config: configuration of the run.
+
+    Returns:
+        Name of a data set with at least one row -> its metrics.
+    """
+    figures: dict[str, dict[str, float]] = {}
+    if ranks.domain is None:
+        return figures
+    for index, domain in enumerate(domains(config)):
+        rows = ranks.domain == index  # [rows]
+        if rows.any():
+            counts = ranks.better[rows], ranks.equal[rows]
+            figures[domain.name] = ranking_metrics(*counts, metrics, config["topk"])
+    return figures

@@ -25,7 +25,7 @@ from recbole_missrec.trainer.checkpoint import (
     save_checkpoint,
     set_random_state,
 )
-from recbole_missrec.trainer.ranks import Ranks, rank_targets
+from recbole_missrec.trainer.ranks import Ranks, metrics_by_domain, rank_targets
 
 # bars vanish when done, so that one line an epoch is what stays; none without a terminal
 recbole_trainer.tqdm = partial(tqdm, leave=False, disable=None)
@@ -43,6 +43,7 @@ class HookedTrainer(Base):
         data_identity: digests of items and features, kept in checkpoints; set before ``fit``.
         interactions: of each user and item before the split; set likewise.
         ranks: of the last evaluation with one target a row, None before.
+        by_domain: its metrics by data set, where several are trained on together.
         best_epoch: epoch of the best validation, -1 before.
         curve: of each epoch its number, training seconds (discovery included but for the first),
             mean loss of a batch, and metrics on validation or None.
@@ -57,6 +58,7 @@ class HookedTrainer(Base):
         self.data_identity: dict[str, Any] = {}
         self.interactions: Interactions | None = None
         self.ranks: Ranks | None = None
+        self.by_domain: dict[str, dict[str, float]] = {}
         self.best_epoch = -1
         self.curve: list[dict[str, Any]] = []
         self._resumed: dict[str, Any] | None = None
@@ -156,11 +158,16 @@ class HookedTrainer(Base):
     def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> tuple[float, dict]:
         result = self.evaluate(valid_data, load_best_model=False, show_progress=show_progress)
         self.curve[-1]["valid"] = {name: float(value) for name, value in result.items()}
+        if self.by_domain:
+            self.curve[-1]["domains"] = self.by_domain
+        for domain, figures in self.by_domain.items():
+            self.logger.info(f"  {domain}: {_shown(figures)}")
         score = calculate_valid_score(result, self.valid_metric)
         sign = 1 if self.valid_metric_bigger else -1
         is_best = sign * score >= sign * self.best_valid_score
-        shown = "  ".join(f"{key} {value:.4f}" for key, value in result.items())
-        self.logger.info(f"{self._epoch_line}  valid: {shown}{'  best' if is_best else ''}")
+        self.logger.info(
+            f"{self._epoch_line}  valid: {_shown(result)}{'  best' if is_best else ''}"
+        )
         return score, result
 
     def _check_nan(self, loss: Tensor) -> None:
@@ -287,5 +294,10 @@ class HookedTrainer(Base):
             result.update(
                 ranking_metrics(self.ranks.better, self.ranks.equal, metrics, self.config["topk"])
             )
+            self.by_domain = metrics_by_domain(self.ranks, metrics, self.config)
         self.wandblogger.log_eval_metrics(result, head="eval")
         return result
+
+
+def _shown(figures: dict[str, float]) -> str:
+    return "  ".join(f"{key} {value:.4f}" for key, value in figures.items())
