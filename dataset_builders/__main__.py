@@ -28,6 +28,7 @@ from dataset_builders.sources import (
     sample,
     tabular,
 )
+from dataset_builders.word_drop import RATE, check_rate
 from recbole_missrec.errors import UsageError, nearest
 
 SOURCES: dict[str, ModuleType] = {
@@ -48,6 +49,7 @@ Make a data set that run_recbole_missrec.py can train on, in the folder OUT/NAME
 
   NAME.inter                  interactions: user, item, time (a RecBole atomic file)
   NAME.MODALITY.safetensors   one feature matrix per modality, text or image
+  augmented/                  that of texts with words dropped, for pre-training, where asked for
   NAME.text.tsv               the texts of the items, where there are any
   NAME.pictures.tsv           where their pictures lie, where there are any
   README.md, card.json        what it is made of, counts, coverage, digests
@@ -106,6 +108,8 @@ def _build(options: argparse.Namespace, words: list[str]) -> str:
     source = SOURCES[options.command]
     if getattr(options, "name", None) is not None:
         check_name(options.name)
+    if options.augmented_text is not None:
+        check_rate(options.augmented_text)
     names = {modality: getattr(options, modality) or options.encoder for modality in ENCODERS}
     left_out = {modality for modality, name in names.items() if name == NONE}
     encoders = {
@@ -133,7 +137,9 @@ def _build(options: argparse.Namespace, words: list[str]) -> str:
         _check_used(modality, modality in encoders, options)
     limits = replace(Limits(), private_addresses=options.private_addresses)
     in_order = tuple(encoders[modality] for modality in ENCODERS if modality in encoders)
-    settings = Settings(in_order, options.cache, limits, not options.no_rebuild, command)
+    settings = Settings(
+        in_order, options.cache, limits, not options.no_rebuild, options.augmented_text, command
+    )
     summary = build_dataset(content, options.out, settings)
     return f"{summary}\n" if summary else ""
 
@@ -228,6 +234,14 @@ def _add_common_arguments(command: argparse.ArgumentParser) -> None:
     making.add_argument("--image-pooling", choices=["cls", "pooler"], help="of vit (cls)")
     making.add_argument("--encoder", choices=["clip"], help="one for texts and pictures")
     making.add_argument("--autocast", action="store_true", help="compute in bfloat16")
+    making.add_argument(
+        "--augmented-text",
+        metavar="RATE",
+        nargs="?",
+        type=float,
+        const=RATE,
+        help=f"also encode the texts with this share of their words dropped ({RATE})",
+    )
     making.add_argument(
         "--no-rebuild",
         action="store_true",

@@ -25,7 +25,8 @@ from dataset_builders.downloads import default_cache
 from dataset_builders.encoders.interface import Encoder
 from dataset_builders.encoding import encode, input_digest
 from dataset_builders.pictures import Limits, fetch_pictures
-from recbole_missrec.data.features import read_features, write_features
+from dataset_builders.word_drop import check_encoders, drop_words
+from recbole_missrec.data.features import AUGMENTED, read_features, write_features
 from recbole_missrec.errors import UsageError
 
 
@@ -38,6 +39,7 @@ class Settings:
         cache: folder for pictures from the web.
         limits: of their download.
         rebuild: make features again that were made of something else; otherwise refuse.
+        word_drop: share of words that texts lose for features of augmented texts; None for none.
         command: words of the command line, for the card.
     """
 
@@ -45,6 +47,7 @@ class Settings:
     cache: Path = field(default_factory=default_cache)
     limits: Limits = field(default_factory=Limits)
     rebuild: bool = True
+    word_drop: float | None = None
     command: tuple[str, ...] = ()
 
 
@@ -71,11 +74,14 @@ def build_dataset(content: DatasetContent, out: Path, settings: Settings = Setti
             or another build of the same data set that is running.
     """
     check_content(content, out)
+    if settings.word_drop is not None:
+        check_encoders(settings.encoders)
     target = (out / content.name).resolve()  # files are renamed into it, a link does not matter
     with _unfinished(target) as folder:
         built = folder / "data"
         processes.from_first(lambda: write_tables(content, built))
         facts = processes.from_first(lambda: _write_ready(content, built))
+        augmented: dict[str, FeatureFacts] = {}
         wanted = any(encoder.modality == "image" for encoder in settings.encoders)
         pictures, lost = processes.from_first(
             lambda: _find_pictures(content, built, settings, wanted)
@@ -86,18 +92,24 @@ def build_dataset(content: DatasetContent, out: Path, settings: Settings = Setti
             )
             fact = _make(content, encoder, inputs, folder, target, settings.rebuild)
             facts[encoder.modality] = replace(fact, not_fetched=dict(missing))
+            if encoder.modality == "text" and settings.word_drop is not None:
+                texts = drop_words(content.texts, settings.word_drop)
+                augmented["text"] = _make(
+                    content, encoder, texts, folder, target, settings.rebuild, AUGMENTED
+                )
         if processes.rank() > 0:
             return ""
-        card = make_card(content, facts, settings.command)
+        card = make_card(content, facts, augmented, settings.command)
         write_card(card, content.interactions, built)
         kept = move_files(built, target, _older_files(target))
-    return _summary(content, out, facts, card["counts"], kept)
+    return _summary(content, out, facts, augmented, card["counts"], kept)
 
 
 def _summary(
     content: DatasetContent,
     out: Path,
     facts: Mapping[str, FeatureFacts],
+    augmented: Mapping[str, FeatureFacts],
     counts: Mapping[str, int],
     kept: list[str],
 ) -> str:
@@ -111,6 +123,7 @@ def _summary(
             str(out / content.name) + (f" ({content.label})" if content.label else ""),
             "  {users:,} users, {items:,} items, {interactions:,} interactions".format(**counts),
             *(f"  {m}: {fact.described(counts['items'])}" for m, fact in facts.items()),
+            *(f"  {m}, augmented: {f.described(counts['items'])}" for m, f in augmented.items()),
             *(f"  kept {len(kept):,} other files in the folder, such as {x}" for x in kept[:1]),
             f"card: {out / content.name / 'README.md'}",
             f"next: python run_recbole_missrec.py --dataset={content.name}{words}",
@@ -204,12 +217,17 @@ def _make(
     folder: Path,
     target: Path,
     rebuild: bool,
+    section: str = "features",
 ) -> FeatureFacts:
-    """Encode a modality, or take the older features over if they were made of the same inputs."""
+    """Encode a modality, or take the older features over if they were made of the same inputs.
+
+    Section ``augmented`` of the card has a folder of that name.
+    """
     made_of = processes.from_first(lambda: input_digest(inputs, encoder))
-    name = f"{content.name}.{encoder.modality}.safetensors"
+    file = f"{content.name}.{encoder.modality}.safetensors"
+    name = file if section == "features" else f"{section}/{file}"
     facts = processes.from_first(
-        lambda: _taken_over(content, target / name, folder / "data" / name, made_of)
+        lambda: _taken_over(content, target, folder / "data", name, section, made_of)
     )
     if facts is not None:
         return facts
@@ -242,18 +260,19 @@ def _make(
 
 
 def _taken_over(
-    content: DatasetContent, older: Path, built: Path, made_of: str
+    content: DatasetContent, target: Path, built: Path, name: str, section: str, made_of: str
 ) -> FeatureFacts | None:
     """Copy an older feature file if it was made of the same inputs and is whole."""
     try:
-        features = read_features(older)
-        modality = older.name.split(".")[-2]
-        facts = FeatureFacts(**read_card(older.parent)["features"][modality])
+        features = read_features(target / name)
+        modality = name.split(".")[-2]
+        facts = FeatureFacts(**read_card(target)[section][modality])
     except (UsageError, LookupError, TypeError):  # absent or damaged: to be made again
         return None
     if not features.made_of == facts.made_of == made_of:
         return None
-    shutil.copyfile(older, built)
+    (built / name).parent.mkdir(exist_ok=True)
+    shutil.copyfile(target / name, built / name)
     return replace(facts, items=_covered(content, features.tokens))
 
 

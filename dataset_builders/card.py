@@ -14,6 +14,7 @@ import pandas as pd
 
 from dataset_builders.dataset_files import CARD, DatasetContent
 from dataset_builders.downloads import digest
+from recbole_missrec.data.features import AUGMENTED
 from recbole_missrec.errors import UsageError
 
 PAGE = "README.md"
@@ -66,13 +67,17 @@ class FeatureFacts:
 
 
 def make_card(
-    content: DatasetContent, facts: Mapping[str, FeatureFacts], command: tuple[str, ...]
+    content: DatasetContent,
+    facts: Mapping[str, FeatureFacts],
+    augmented: Mapping[str, FeatureFacts],
+    command: tuple[str, ...],
 ) -> dict[str, Any]:
     """Everything that the card says but the digests of the files.
 
     Args:
         content: the data set.
         facts: modality -> what is said of it.
+        augmented: the same of features of augmented texts.
         command: words of the command line that made it.
     """
     inter, origin = content.interactions, content.origin
@@ -102,6 +107,7 @@ def make_card(
         "lengths": _quantiles(inter["user_id"]),
         "popularity": _quantiles(inter["item_id"]),
         "features": {modality: asdict(fact) for modality, fact in facts.items()},
+        AUGMENTED: {modality: asdict(fact) for modality, fact in augmented.items()},
         "versions": {
             package: version(package)
             for package in PACKAGES
@@ -174,8 +180,10 @@ def page(card: Mapping[str, Any]) -> str:
         ]
         lines += ["", f"Differs by {', '.join(differs)}." if differs else "The same as published."]
     lines += ["", "## Features", "", "| | |", "| --- | --- |"]
-    for modality, fact in card["features"].items():
-        lines.append(_row(modality, FeatureFacts(**fact).described(counts["items"])))
+    made = dict(card["features"])
+    made |= {f"{modality}, augmented": fact for modality, fact in card.get(AUGMENTED, {}).items()}
+    for name, fact in made.items():
+        lines.append(_row(name, FeatureFacts(**fact).described(counts["items"])))
     if card["steps"]:
         lines += ["", "## Steps", "", "| step | left |", "| --- | --- |"]
         lines += [_row(*step) for step in card["steps"]]

@@ -18,6 +18,8 @@ Train and evaluate MISSRec, or any RecBole model, on the same split, candidates 
   python run_recbole_missrec.py compare --help    many models, data sets and seeds, with a report
   python run_recbole_missrec.py search --help     choose options of models on validation
   python run_recbole_missrec.py report DIR        write the report of a comparison anew
+  python run_recbole_missrec.py convert OFFICIAL.pth --out=FILE
+                                                  a checkpoint of the authors' code as one of this
 
   --dataset=NAME      a folder under data_path with NAME.inter and, for models with features,
                       NAME.MODALITY.safetensors; `python -m dataset_builders --help` makes them
@@ -145,7 +147,30 @@ def _report(words: list[str]) -> int:
     return 0
 
 
-COMMANDS = {"compare": _compare, "search": _search, "report": _report, "evaluate": _evaluate}
+def _convert(words: list[str]) -> int:
+    if not words or words[0].startswith("-"):
+        raise UsageError("convert: which checkpoint? convert OFFICIAL.pth --out=FILE")
+    options = parse_options(words[1:])
+    for key in options:
+        if key != "out":
+            raise UsageError(f"--{key}: convert has no such option; {nearest(key, ['out'])}")
+    if "out" not in options:
+        raise UsageError("convert: --out=FILE is missing")
+    from recbole_missrec.files import check_writable
+    from recbole_missrec.trainer.official import convert
+
+    check_writable(Path(options["out"]))
+    print(convert(words[0], options["out"]))
+    return 0
+
+
+COMMANDS = {
+    "compare": _compare,
+    "search": _search,
+    "report": _report,
+    "evaluate": _evaluate,
+    "convert": _convert,
+}
 
 
 def parse_options(words: Sequence[str]) -> dict[str, str]:

@@ -22,6 +22,7 @@ from torch import Tensor
 from recbole_missrec.errors import UsageError
 from recbole_missrec.files import replacing
 
+AUGMENTED = "augmented"  # folder of those of word-dropped texts, under the same file names
 FORMAT = {"format": "recbole_missrec.features", "version": "1"}
 DTYPES = (torch.float16, torch.float32)
 DTYPE_NAMES = {torch.float16: "F16", torch.float32: "F32", torch.uint8: "U8"}

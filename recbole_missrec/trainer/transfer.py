@@ -1,0 +1,166 @@
+"""What of a pre-trained model goes into a model of another catalogue, and what never does."""
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from recbole_missrec.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    from recbole_missrec.model.missrec import MISSRec
+
+# options by which the same weights compute something else, or have other shapes
+ARCHITECTURE = (
+    *("structure", "roles", "hidden_size", "n_heads", "n_encoder_layers", "n_decoder_layers"),
+    *("inner_size", "seq_mm_fusion", "standardise_features"),
+)
+OF_A_CATALOGUE = ("interest_ids", "centroids", "item_embedding.weight")
+POSITIONS, ALPHA = "position_embedding.weight", "fusion.alpha"
+OPTIONAL = (ALPHA, "history_bias.weight")  # of options in which the two may differ
+
+
+class Transfer(NamedTuple):
+    """What to load.
+
+    Attributes:
+        state: tensors by their names in the model; others of the model stay as they are.
+        notes: what did not fit as it was, a line each.
+    """
+
+    state: dict[str, Tensor]
+    notes: list[str]
+
+
+def transfer_state(
+    path: str,
+    checkpoint: Mapping[str, Any],
+    model: "MISSRec",
+    encoders: Mapping[str, str],
+    fresh_adapters: Collection[str] = (),
+    other_encoders: bool = False,
+) -> Transfer:
+    """Choose what of a checkpoint a model of another catalogue starts from (MISSRec, section 3.5).
+
+    Interest ids, centroids and the id table belong to a catalogue and stay behind; so would alphas
+    of items, which start from a shared one.
+
+    Args:
+        path: of the checkpoint, for messages.
+        checkpoint: what ``load_checkpoint`` gave.
+        model: of the new catalogue, just initialised.
+        encoders: modality -> name of the encoder of the new catalogue's features.
+        fresh_adapters: modalities whose adapters start anew.
+        other_encoders: let features be of other encoders than the checkpoint's.
+
+    Returns:
+        The tensors; loaded with ``strict=False`` they leave out what stays as it is.
+
+    Raises:
+        UsageError: lists all that does not fit.
+    """
+    if checkpoint["model"] != "MISSRec":
+        raise UsageError(f"--pretrained={path}: of {checkpoint['model']}, not of MISSRec")
+    for modality in fresh_adapters:
+        if modality not in model.modalities:
+            known = nearest(modality, model.modalities)
+            raise UsageError(f"--fresh_adapters: no modality {modality}; {known}")
+    config, weights = checkpoint["config"], checkpoint["state_dict"]
+    if ALPHA in weights and weights[ALPHA].dim():
+        raise UsageError(
+            f"--pretrained={path}: its item_mm_fusion is dynamic_instance, whose alphas belong to "
+            "its items; pre-train with dynamic_shared"
+        )
+    carried = [modality for modality in model.modalities if modality not in fresh_adapters]
+    state = {name: value for name, value in weights.items() if not _stays_behind(name, carried)}
+    notes: list[str] = []
+    for modality in config["modalities"]:
+        if modality not in model.modalities:
+            notes.append(f"{modality}: its adapter is left out, the model does not read it")
+    faults = list(_options(config, model))
+    faults += _modalities(checkpoint, carried, encoders, other_encoders, notes)
+    target = model.state_dict()
+    if not faults:  # else nearly all shapes differ
+        _fit_positions(state, target[POSITIONS], notes)
+        _fit_optional(state, target, notes)
+        faults += _tensors(state, target, fresh_adapters)
+    if faults:
+        raise UsageError(f"--pretrained={path}: does not fit this model: {'; '.join(faults)}")
+    return Transfer(state, notes)
+
+
+def _stays_behind(name: str, carried: Collection[str]) -> bool:
+    part, _, rest = name.partition(".")
+    return name in OF_A_CATALOGUE or (part == "adapters" and rest.split(".")[0] not in carried)
+
+
+def _options(config: Mapping[str, Any], model: "MISSRec") -> Iterator[str]:
+    for key in ARCHITECTURE:
+        there, here = config[key], model.options[key]
+        if there != here:
+            yield f"{key} is {there} there, {here} here"
+
+
+def _modalities(
+    checkpoint: Mapping[str, Any],
+    carried: Collection[str],
+    encoders: Mapping[str, str],
+    other_encoders: bool,
+    notes: list[str],
+) -> Iterator[str]:
+    known = checkpoint["data"].get("encoders", {})
+    for modality in carried:
+        if modality not in checkpoint["config"]["modalities"]:
+            yield f"it has no adapter of {modality} ({_anew(modality)})"
+        elif modality not in known:
+            notes.append(f"{modality}: which encoder it was trained with is not known")
+        elif known[modality] != encoders[modality]:
+            differ = f"{modality} is of {known[modality]} there, of {encoders[modality]} here"
+            if other_encoders:
+                notes.append(differ)
+            else:
+                yield f"{differ} ({_anew(modality)}, --other_encoders=True keeps it)"
+
+
+def _anew(modality: str) -> str:
+    return f"--fresh_adapters=[{modality}] starts it anew"
+
+
+def _fit_positions(state: dict[str, Tensor], here: Tensor, notes: list[str]) -> None:
+    """Keep trained positions; those beyond stay as they are initialised, or are cut off."""
+    there = state.get(POSITIONS)
+    if there is None or there.shape[1:] != here.shape[1:] or len(there) == len(here):
+        return
+    kept = min(len(there), len(here))
+    state[POSITIONS] = torch.cat([there[:kept].to(here), here[kept:]])
+    fate = "start untrained" if kept < len(here) else "are left out"
+    notes.append(f"positions: {kept} trained ones are kept, those beyond {fate}")
+
+
+def _fit_optional(state: dict[str, Tensor], target: Mapping[str, Tensor], notes: list[str]) -> None:
+    for name in OPTIONAL:
+        if name in state and name not in target:
+            del state[name]
+            notes.append(f"{name}: left out, the model has none")
+        elif name in target and name not in state:
+            notes.append(f"{name}: starts untrained, the checkpoint has none")
+    if ALPHA in state:
+        state[ALPHA] = state[ALPHA].expand_as(target[ALPHA])
+
+
+def _tensors(
+    state: Mapping[str, Tensor], target: Mapping[str, Tensor], fresh_adapters: Collection[str]
+) -> Iterator[str]:
+    fresh = tuple(f"adapters.{modality}." for modality in fresh_adapters)
+    for name in sorted(state.keys() | target.keys()):
+        if name not in target:
+            yield f"{name} is not of this model"
+        elif name not in state:
+            if name not in (*OF_A_CATALOGUE, *OPTIONAL) and not name.startswith(fresh):
+                yield f"{name} is missing"
+        elif state[name].shape != target[name].shape:
+            there, here = list(state[name].shape), list(target[name].shape)
+            part, _, rest = name.partition(".")
+            anew = f" ({_anew(rest.split('.')[0])})" if part == "adapters" else ""
+            yield f"{name} is {there} there, {here} here{anew}"
