@@ -1,7 +1,9 @@
 """Sequences with item features of any number of modalities, joined by raw item token."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -23,7 +25,10 @@ class MultiModalSequentialDataset(SequentialDataset):
     Attributes:
         features: modality -> float32 ``[item_num, dim]``, zero rows where absent.
         present: modality -> bool ``[item_num]``; the padding item 0 is never present.
+        augmented: the same of augmented inputs, in the space of ``features``; those of the
+            modalities that have them, read where the option ``sequence_contrast`` needs them.
         feature_digests: modality -> digest of the file that was read.
+        encoders: modality -> name of the encoder of its features.
 
     Raises:
         UsageError: a feature file is missing, damaged, or fits no item.
@@ -33,23 +38,39 @@ class MultiModalSequentialDataset(SequentialDataset):
         super().__init__(config)
         self.features: dict[str, torch.Tensor] = {}
         self.present: dict[str, torch.Tensor] = {}
+        self.augmented: dict[str, torch.Tensor] = {}
         self.feature_digests: dict[str, str] = {}
+        self.encoders: dict[str, str] = {}
         parts = domains(config)
+        copies = "sequence_contrast" in config and config["sequence_contrast"] > 0
         for modality in config["modalities"]:
-            files = [_read(domain, modality) for domain in parts]
-            there = [file for file in files if file is not None]
-            _check_alike(there)
-            matrix, present, unknown = self._align(there)
-            if config["standardise_features"]:
-                matrix = standardise(matrix, present)
-            self.features[modality], self.present[modality] = matrix, present
-            self.feature_digests[modality] = _digest(files)
-            covered = int(present.sum())
-            self.logger.info(
-                f"{modality}: {covered:,} of {self.item_num - 1:,} items "
-                f"({covered / (self.item_num - 1):.1%}) have features of {there[0].encoder}"
-                + (f"; {unknown:,} rows of other items ignored" if unknown else "")
-            )
+            plain = _read_all(parts, Domain.features, modality, alone=len(parts) == 1)
+            augmented = _read_all(parts, Domain.augmented, modality) if copies else {}
+            self._add(modality, [*plain.values()], [*augmented.values()])
+            self.feature_digests[modality] = _digest(parts, plain, augmented)
+
+    def _add(self, modality: str, plain: list[FeatureFile], augmented: list[FeatureFile]) -> None:
+        """Join the features of a modality to the items."""
+        _check_alike(plain + augmented)
+        matrix, present, unknown = self._align(plain)
+        mean, scale = torch.zeros(()), torch.ones(())
+        if self.config["standardise_features"]:
+            mean, scale = moments(matrix[present])
+        self.features[modality] = shifted(matrix, present, mean, scale)
+        self.present[modality] = present
+        self.encoders[modality] = plain[0].encoder
+        covered, rest = int(present.sum()), ""
+        if unknown:
+            rest += f"; {unknown:,} rows of other items ignored"
+        if augmented:
+            matrix, there, _ = self._align(augmented)
+            copy = shifted(matrix, there & present, mean, scale)
+            self.augmented[modality] = torch.where(there[:, None], copy, self.features[modality])
+            rest += f"; {int((there & present).sum()):,} have augmented ones"
+        self.logger.info(
+            f"{modality}: {covered:,} of {self.item_num - 1:,} items "
+            f"({covered / (self.item_num - 1):.1%}) have features of {plain[0].encoder}{rest}"
+        )
 
     def _align(self, files: list[FeatureFile]) -> tuple[torch.Tensor, torch.Tensor, int]:
         """What ``align_features`` gives, over the files of all domains."""
@@ -64,13 +85,20 @@ class MultiModalSequentialDataset(SequentialDataset):
         return matrix, present, unknown
 
 
-def _read(domain: Domain, modality: str) -> FeatureFile | None:
-    """Features of a domain with the tokens that its items have here; None if it has none."""
-    path = domain.features(modality)
-    if domain.prefix and not path.is_file():
-        return None
-    file = read_features(path)
-    return replace(file, tokens=[domain.prefix + token for token in file.tokens])
+def _read_all(
+    parts: list[Domain], path: Callable[[Domain, str], Path], modality: str, alone: bool = False
+) -> dict[str, FeatureFile]:
+    """Features of the domains that have them, by name, tokens as the items have them here.
+
+    A data set that is ``alone`` must have them.
+    """
+    files = {}
+    for domain in parts:
+        if alone or path(domain, modality).is_file():
+            file = read_features(path(domain, modality))
+            tokens = [domain.prefix + token for token in file.tokens]
+            files[domain.name] = replace(file, tokens=tokens)
+    return files
 
 
 def _check_alike(files: list[FeatureFile]) -> None:
@@ -89,28 +117,46 @@ def _check_alike(files: list[FeatureFile]) -> None:
             )
 
 
-def _digest(files: list[FeatureFile | None]) -> str:
+def _digest(parts: list[Domain], *kinds: dict[str, FeatureFile]) -> str:
     """Of one file its own; of several, one over theirs."""
-    digests = [file.digest if file else "" for file in files]
-    return digests[0] if len(files) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    digests = [
+        kind[part.name].digest if part.name in kind else "" for kind in kinds for part in parts
+    ]
+    if sum(map(bool, digests)) == 1 == len(parts):
+        return digests[0]
+    return hashlib.sha256(" ".join(digests).encode()).hexdigest()
 
 
-def standardise(matrix: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
-    """Give each feature dimension mean 0 and variance 1 over the items that have the modality.
+def moments(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and scale that give each feature dimension mean 0 and variance 1.
 
     The adapters can express the same functions either way; they learn them faster, because
     features of one encoder share a large mean.
 
     Args:
-        matrix: ``[items, dim]``.
-        present: bool ``[items]``.
+        rows: features of the items that have the modality, ``[present, dim]``.
 
     Returns:
-        ``[items, dim]``, zero rows where absent; a constant dimension becomes zero.
+        Both ``[dim]``; the scale of a constant dimension is small, but not 0.
     """
-    rows = matrix[present]  # [present, dim]
-    scale = rows.std(0, unbiased=len(rows) > 1).clamp_min(1e-6)
-    return torch.where(present[:, None], (matrix - rows.mean(0)) / scale, 0)
+    return rows.mean(0), rows.std(0, unbiased=len(rows) > 1).clamp_min(1e-6)
+
+
+def shifted(
+    matrix: torch.Tensor, present: torch.Tensor, mean: torch.Tensor, scale: torch.Tensor
+) -> torch.Tensor:
+    """Features less the mean, over the scale; zero rows where absent.
+
+    Args:
+        matrix: ``[items, dim]``.
+        present: bool ``[items]``.
+        mean: ``[dim]``.
+        scale: ``[dim]``.
+
+    Returns:
+        ``[items, dim]``; a constant dimension becomes zero.
+    """
+    return torch.where(present[:, None], (matrix - mean) / scale, 0)
 
 
 def data_identity(dataset: Any) -> dict[str, Any]:
@@ -124,4 +170,5 @@ def data_identity(dataset: Any) -> dict[str, Any]:
         "interactions": hashlib.sha256(interactions.tobytes()).hexdigest(),
         "items": hashlib.sha256("\n".join(map(str, tokens)).encode()).hexdigest(),
         "features": getattr(dataset, "feature_digests", {}),
+        "encoders": getattr(dataset, "encoders", {}),
     }

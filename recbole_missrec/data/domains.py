@@ -8,6 +8,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from recbole_missrec.data.features import AUGMENTED
+
 SEPARATOR = ","  # between names of data sets
 SUFFIX = ".safetensors"
 
@@ -33,6 +35,10 @@ class Domain(NamedTuple):
     def features(self, modality: str) -> Path:
         """Feature file of a modality, beside the interactions."""
         return self.folder / f"{self.name}.{modality}{SUFFIX}"
+
+    def augmented(self, modality: str) -> Path:
+        """Feature file of augmented inputs, such as texts with words dropped."""
+        return self.folder / AUGMENTED / self.features(modality).name
 
     def modalities(self) -> list[str]:
         """Modalities that have a feature file, as ``in_order``."""

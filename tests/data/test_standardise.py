@@ -2,7 +2,7 @@
 
 import torch
 
-from recbole_missrec.data.dataset import standardise
+from recbole_missrec.data.dataset import moments, shifted
 
 
 def test_each_dimension_over_present_items() -> None:
@@ -10,9 +10,10 @@ def test_each_dimension_over_present_items() -> None:
     matrix = torch.tensor([[99.0, 99.0], [1.0, 4.0], [3.0, 4.0], [5.0, 4.0]])
     present = torch.tensor([False, True, True, True])
     expected = [[0.0, 0.0], [-1.0, 0.0], [0.0, 0.0], [1.0, 0.0]]
-    assert standardise(matrix, present).tolist() == expected
+    assert shifted(matrix, present, *moments(matrix[present])).tolist() == expected
 
 
 def test_a_single_item_is_finite() -> None:
-    standardised = standardise(torch.tensor([[0.0], [2.0]]), torch.tensor([False, True]))
+    matrix, present = torch.tensor([[0.0], [2.0]]), torch.tensor([False, True])
+    standardised = shifted(matrix, present, *moments(matrix[present]))
     assert standardised.tolist() == [[0.0], [0.0]]
