@@ -16,8 +16,9 @@ from dataset_builders.encoders import choose
 from dataset_builders.encoders.interface import Encoder
 from dataset_builders.encoding import encode
 from dataset_builders.word_drop import drop_words
+from recbole_missrec.config import Config
 from recbole_missrec.data.features import read_features
-from recbole_missrec.data.locate import find_modalities
+from recbole_missrec.data.locate import find_files
 from recbole_missrec.errors import UsageError
 from tests.dataset_builders.tiny_networks import save_bert
 
@@ -91,7 +92,10 @@ def test_augmented_features_stand_beside_the_others(tmp_path: Path, encoder: Enc
     assert expected is not None
     np.testing.assert_array_equal(augmented.matrix.numpy(), expected.features.matrix)
     assert augmented.made_of == expected.digest != plain.made_of
-    assert find_modalities("shop", folder) == ["text"]  # not taken for one
+    options = {"data_path": str(folder.parent), "modalities": None}
+    config = Config("LastItem", "shop", config_dict=options)
+    find_files(config)
+    assert config["modalities"] == ["text"]  # not taken for one
     lines = summary.splitlines()
     assert lines[3] == lines[2].replace("text: ", "text, augmented: ")
     assert "| text, augmented | 2 of 3 items" in (folder / "README.md").read_text()
