@@ -46,43 +46,47 @@ class MultiModalSequentialDataset(SequentialDataset):
         for modality in config["modalities"]:
             plain = _read_all(parts, Domain.features, modality, alone=len(parts) == 1)
             augmented = _read_all(parts, Domain.augmented, modality) if copies else {}
-            self._add(modality, [*plain.values()], [*augmented.values()])
+            self._add(modality, plain, augmented)
             self.feature_digests[modality] = _digest(parts, plain, augmented)
 
-    def _add(self, modality: str, plain: list[FeatureFile], augmented: list[FeatureFile]) -> None:
-        """Join the features of a modality to the items."""
-        _check_alike(plain + augmented)
-        matrix, present, unknown = self._align(plain)
-        mean, scale = torch.zeros(()), torch.ones(())
-        if self.config["standardise_features"]:
-            mean, scale = moments(matrix[present])
-        self.features[modality] = shifted(matrix, present, mean, scale)
-        self.present[modality] = present
-        self.encoders[modality] = plain[0].encoder
-        covered, rest = int(present.sum()), ""
-        if unknown:
-            rest += f"; {unknown:,} rows of other items ignored"
-        if augmented:
-            matrix, there, _ = self._align(augmented)
-            copy = shifted(matrix, there & present, mean, scale)
-            self.augmented[modality] = torch.where(there[:, None], copy, self.features[modality])
-            rest += f"; {int((there & present).sum()):,} have augmented ones"
+    def _add(
+        self, modality: str, plain: dict[str, FeatureFile], augmented: dict[str, FeatureFile]
+    ) -> None:
+        """Join the features of a modality to the items; each domain is standardised by itself."""
+        first = _check_alike([*plain.values(), *augmented.values()])
+        token2id, shape = (
+            self.field2token_id[self.iid_field],
+            (self.item_num, first.matrix.shape[1]),
+        )
+        features, present = torch.zeros(shape), torch.zeros(self.item_num, dtype=torch.bool)
+        copies = torch.zeros(shape) if augmented else None
+        unknown = copied = 0
+        for name, file in plain.items():
+            matrix, there, others = align_features(file, token2id, self.item_num)
+            mean, scale = torch.zeros(()), torch.ones(())
+            if self.config["standardise_features"]:
+                mean, scale = moments(matrix[there])
+            matrix = shifted(matrix, there, mean, scale)
+            features += matrix
+            present |= there
+            unknown += others
+            if copies is not None:
+                if name in augmented:
+                    copy, has, _ = align_features(augmented[name], token2id, self.item_num)
+                    has &= there
+                    matrix = torch.where(has[:, None], shifted(copy, has, mean, scale), matrix)
+                    copied += int(has.sum())
+                copies += matrix
+        self.features[modality], self.present[modality] = features, present
+        self.encoders[modality] = first.encoder
+        if copies is not None:
+            self.augmented[modality] = copies
         self.logger.info(
-            f"{modality}: {covered:,} of {self.item_num - 1:,} items "
-            f"({covered / (self.item_num - 1):.1%}) have features of {plain[0].encoder}{rest}"
+            f"{modality}: {int(present.sum()):,} of {self.item_num - 1:,} items "
+            f"({int(present.sum()) / (self.item_num - 1):.1%}) have features of {first.encoder}"
+            + (f", {copied:,} of them augmented ones, too" if copied else "")
+            + (f"; {unknown:,} rows of other items ignored" if unknown else "")
         )
-
-    def _align(self, files: list[FeatureFile]) -> tuple[torch.Tensor, torch.Tensor, int]:
-        """What ``align_features`` gives, over the files of all domains."""
-        token2id = self.field2token_id[self.iid_field]
-        (matrix, present, unknown), *others = (
-            align_features(file, token2id, self.item_num) for file in files
-        )
-        for more, also_present, also_unknown in others:
-            matrix += more
-            present |= also_present
-            unknown += also_unknown
-        return matrix, present, unknown
 
 
 def _read_all(
@@ -101,8 +105,11 @@ def _read_all(
     return files
 
 
-def _check_alike(files: list[FeatureFile]) -> None:
+def _check_alike(files: list[FeatureFile]) -> FeatureFile:
     """See that the features of a modality are of one encoder.
+
+    Returns:
+        The first file.
 
     Raises:
         UsageError: names the two files that differ.
@@ -115,6 +122,7 @@ def _check_alike(files: list[FeatureFile]) -> None:
                 f"{other.path}: {kinds[1]}, but {first.path} has {kinds[0]}; domains that are "
                 "trained on together need features of one encoder"
             )
+    return first
 
 
 def _digest(parts: list[Domain], *kinds: dict[str, FeatureFile]) -> str:
