@@ -88,7 +88,7 @@ def step_parts(bench: Bench, batch: Interaction) -> dict[str, Callable[[], Tenso
         Functions by name; those that a backward pass goes through give a scalar.
     """
     model = bench.model.train()
-    packed: Packed = model.packed(batch)
+    packed: Packed = model.packed(batch).packed
     targets = batch[model.POS_ITEM_ID] - 1
     table = model.item_table(slice(0, model.n_items))
     history = model.history(batch)

@@ -217,7 +217,7 @@ def memory_mib(form: str, dataset: str, data_path: str, threads: int) -> float:
 def time_step(bench: Bench, repeats: int = 7) -> dict[str, dict[str, float | None]]:
     """A training step part by part, and whole: GFLOP, floor and measured milliseconds."""
     batch = next(iter(bench.train_data))
-    floor = least_products(bench.model, bench.model.packed(batch), len(batch))
+    floor = least_products(bench.model, bench.model.packed(batch).packed, len(batch))
     rows: dict[str, dict[str, float | None]] = {}
     for part, function in step_parts(bench, batch).items():
         products = floor.get(part)

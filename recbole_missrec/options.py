@@ -26,7 +26,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "item_mm_fusion": ("static", "dynamic_shared", "dynamic_instance"),
     "interest_method": ("dpc_knn", "kmeans"),
     "orthogonality": ("mean_cosine", "released"),
-    "softmax": ("full", "sampled"),
+    "softmax": ("full", "sampled", "in_batch"),
     "tune": ("full", "adapters", "all_but_adapters"),
     "hidden_act": ("gelu", "relu", "swish", "tanh", "sigmoid"),
 }
@@ -62,6 +62,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "gamma": (0.0, 1e6),
     "id_weight": (0.0, 1e6),
     "softmax_samples": (1, 10**7),
+    "sequence_contrast": (0.0, 1e6),
     "interest_ratio": (1e-9, 1.0),
     "knn_local_ratio": (1e-9, 1.0),
     "interest_every": (1, 10**6),

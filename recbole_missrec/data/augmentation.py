@@ -5,6 +5,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+ITEM_DROP_SHARE = 0.9  # of histories
+RATE = 0.2  # of items, or of texts
+
 
 class Augmented(NamedTuple):
     """Augmented copies of histories.
@@ -24,8 +27,8 @@ def augment(
     items: Tensor,
     lengths: Tensor,
     generator: torch.Generator,
-    item_drop_share: float = 0.9,
-    rate: float = 0.2,
+    item_drop_share: float = ITEM_DROP_SHARE,
+    rate: float = RATE,
 ) -> Augmented:
     """Drop items of some histories, texts' words in the others (MISSRec, section 3.5).
 

@@ -11,13 +11,16 @@ from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.utils import InputType
 from torch import Tensor, nn
 
+from recbole_missrec.data.augmentation import RATE
 from recbole_missrec.interests.discovery import discover, num_interests
 from recbole_missrec.losses.orthogonality import ORTHOGONALITY
+from recbole_missrec.losses.sequence_sequence import sequence_sequence_contrast
+from recbole_missrec.model.copies import CopyingPacker
 from recbole_missrec.model.dropout import dropout
 from recbole_missrec.model.fusion import CandidateFusion
 from recbole_missrec.model.history import History, HistoryBias
 from recbole_missrec.model.objectives import CHUNK, OBJECTIVES, chunks
-from recbole_missrec.model.packing import Packed, PackedInteraction, Packer
+from recbole_missrec.model.packing import Copies, Packed, PackedInteraction, Packer
 from recbole_missrec.model.reading import READINGS, by_row
 from recbole_missrec.model.transformer import Decoder, Encoder
 
@@ -54,6 +57,14 @@ class MISSRec(SequentialRecommender):
         for modality in self.modalities:  # frozen features stay out of checkpoints
             self.register_buffer(
                 f"features_{modality}", dataset.features[modality], persistent=False
+            )
+        for modality, matrix in dataset.augmented.items():
+            self.register_buffer(f"augmented_{modality}", matrix, persistent=False)
+        self.augmented = tuple(dataset.augmented)
+        if config["sequence_contrast"] and not self.augmented:
+            self.logger.warning(
+                "no features of augmented texts (--augmented-text of a builder): copies of "
+                f"sequences get feature dropout of {RATE} instead"
             )
         present = torch.stack([dataset.present[m] for m in self.modalities])  # [M, items]
         self.register_buffer("present", present, persistent=False)
@@ -123,14 +134,30 @@ class MISSRec(SequentialRecommender):
 
     # --- items ------------------------------------------------------------------------------
 
-    def item_tokens(self, items: Any = slice(None)) -> Tensor:
-        """Tokens ``A_m(f_i^m)`` of some items, zero where absent, ``[modalities, items, dim]``."""
+    def item_tokens(self, items: Any = slice(None), altered: Tensor | None = None) -> Tensor:
+        """Tokens ``A_m(f_i^m)`` of some items, zero where absent, ``[modalities, items, dim]``.
+
+        Args:
+            items: a slice or long ``[items]``; all by default.
+            altered: which get augmented features, bool ``[items]``; none by default.
+        """
         return torch.stack(
             [
-                self.adapters[m](getattr(self, f"features_{m}")[items]) * present[items, None]
+                self.adapters[m](self._features(m, items, altered)) * present[items, None]
                 for m, present in zip(self.modalities, self.present, strict=True)
             ]
         )
+
+    def _features(self, modality: str, items: Any, altered: Tensor | None) -> Tensor:
+        """Features of some items, ``[items, d_m]``."""
+        rows = getattr(self, f"features_{modality}")[items]
+        if altered is None or (self.augmented and modality not in self.augmented):
+            return rows
+        if self.augmented:
+            other = getattr(self, f"augmented_{modality}")[items]
+        else:
+            other = F.dropout(rows, RATE)
+        return torch.where(altered[:, None], other, rows)
 
     def item_table(self, items: Any = slice(None), ids: Tensor | None = None) -> ItemTable:
         """Adapt some items.
@@ -183,9 +210,13 @@ class MISSRec(SequentialRecommender):
 
     # --- sequences --------------------------------------------------------------------------
 
-    def packer(self) -> Packer:
-        """Lays batches out on the CPU, by the interests as they are now."""
-        return Packer(
+    def packer(self, training: bool = False) -> Packer | CopyingPacker:
+        """Lays batches out on the CPU, by the interests as they are now.
+
+        Args:
+            training: add augmented copies, if there is a contrast with them.
+        """
+        packer = Packer(
             self.interest_ids.cpu(),
             len(self.centroids) - 1,
             self.slots.cpu(),
@@ -194,12 +225,14 @@ class MISSRec(SequentialRecommender):
             self.ITEM_SEQ,
             self.ITEM_SEQ_LEN,
         )
+        return CopyingPacker(packer) if training and self.options["sequence_contrast"] else packer
 
-    def packed(self, interaction: Interaction) -> Packed:
-        """The packed form of a batch, as its loader made it or made now."""
+    def packed(self, interaction: Interaction, training: bool = False) -> PackedInteraction:
+        """A batch with its packed form, as its loader made it or made now."""
         if not isinstance(interaction, PackedInteraction):
-            interaction = self.packer()(None, interaction).to(interaction[self.ITEM_SEQ].device)
-        return interaction.packed
+            device = interaction[self.ITEM_SEQ].device
+            interaction = self.packer(training)(None, interaction).to(device)
+        return interaction
 
     def sequence_embedding(self, packed: Packed, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Normalised sequence embeddings u and the orthogonality regulariser R.
@@ -291,7 +324,8 @@ class MISSRec(SequentialRecommender):
         In a catalogue of one chunk all items are adapted, once a step, for histories and
         candidates together; in a larger one those of the histories, and candidates apart.
         """
-        packed, targets = self.packed(interaction), interaction[self.POS_ITEM_ID]
+        interaction = self.packed(interaction, training=True)
+        packed, targets = interaction.packed, interaction[self.POS_ITEM_ID]
         whole = self.options["softmax"] == "full" and self.n_items <= CHUNK
         table = self.item_table(slice(0, self.n_items) if whole else packed.items)
         history = self.history(interaction)
@@ -304,12 +338,28 @@ class MISSRec(SequentialRecommender):
             loss = F.cross_entropy(scores, targets - 1)
         else:
             loss = OBJECTIVES[self.options["softmax"]](self, u, targets, history)
+        if interaction.copies is not None:
+            contrast, of_copies = self._contrast(u, interaction.copies)
+            loss = loss + self.options["sequence_contrast"] * contrast
+            regulariser = regulariser + of_copies
         return loss + self.options["gamma"] * regulariser
+
+    def _contrast(self, u: Tensor, copies: Copies) -> tuple[Tensor, Tensor]:
+        """Contrast of sequences with their augmented copies, and the regulariser of these."""
+        packed = copies.packed
+        items, altered = packed.items % self.n_items, packed.items >= self.n_items
+        table = ItemTable(self.item_tokens(items, altered), self.item_table(items).ids, items)
+        inputs = F.embedding(packed.item, self.history_inputs(table))
+        v, regulariser = self.sequence_embedding(packed, inputs)
+        own = torch.arange(len(u), device=u.device)
+        same = copies.history == copies.history[:, None]  # [batch, batch]
+        temperature = self.options["temperature"]
+        return sequence_sequence_contrast(u, v, own, temperature, same), regulariser
 
     @torch.no_grad()
     def full_sort_predict(self, interaction: Interaction) -> Tensor:
         """Scores of all items, -inf for the padding item, ``[batch, items]``."""
-        packed = self.packed(interaction)
+        packed = self.packed(interaction).packed
         inputs = self.history_inputs(self.item_table(packed.items))
         u, _ = self.sequence_embedding(packed, F.embedding(packed.item, inputs))
         candidates, history = self.all_candidates(), self.history(interaction)

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from recbole_missrec.losses.cross_entropy import chunked_cross_entropy
 from recbole_missrec.losses.sampled import sampled_cross_entropy
-from recbole_missrec.model.history import History
+from recbole_missrec.losses.sequence_item import sequence_item_contrast
+from recbole_missrec.model.history import History, held
 
 if TYPE_CHECKING:
     from recbole_missrec.model.missrec import MISSRec
@@ -66,4 +67,22 @@ def sampled(model: "MISSRec", u: Tensor, targets: Tensor, history: History) -> T
     return sampled_cross_entropy(own.diagonal(), negatives, log_expected, drawn == targets[:, None])
 
 
-OBJECTIVES = {"full": full, "sampled": sampled}
+def in_batch(model: "MISSRec", u: Tensor, targets: Tensor, history: History) -> Tensor:
+    """Contrast with the next items of the other rows, of whatever domain.
+
+    Args:
+        model: the model.
+        u: normalised sequence embeddings, ``[batch, dim]``.
+        targets: items, long ``[batch]``.
+        history: of each row, whose items are no negatives unless ``history_negatives``.
+
+    Returns:
+        A scalar.
+    """
+    scores = model.scores(u, model.candidates(model.item_table(targets)), history)  # [batch, batch]
+    known = None if model.options["history_negatives"] else held(history.items, targets)
+    own = torch.arange(len(u), device=u.device)
+    return sequence_item_contrast(scores, targets, own, known)
+
+
+OBJECTIVES = {"full": full, "sampled": sampled, "in_batch": in_batch}

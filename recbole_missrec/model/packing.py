@@ -53,24 +53,39 @@ class Packed(NamedTuple):
     restore: Tensor
 
 
+class Copies(NamedTuple):
+    """Augmented copies of a batch.
+
+    Attributes:
+        packed: their packed form; an item i with augmented features is item i + number of items.
+        history: the same number for rows of equal histories, long ``[rows]``.
+    """
+
+    packed: Packed
+    history: Tensor
+
+
 class PackedInteraction(Interaction):
     """RecBole's batch together with its packed form; both move to a device at once."""
 
-    def __init__(self, interaction: dict[str, Tensor], packed: Packed) -> None:
+    def __init__(
+        self, interaction: dict[str, Tensor], packed: Packed, copies: Copies | None = None
+    ) -> None:
         super().__init__(interaction)
-        self.packed = packed
+        self.packed, self.copies = packed, copies
 
     def to(self, device: Any, selected_field: Any = None) -> "PackedInteraction":
         """Copy to a device; from pinned memory the packed form does so without waiting."""
         fields = super().to(device, selected_field).interaction
-        return PackedInteraction(
-            fields, _each(self.packed, lambda tensor: tensor.to(device, non_blocking=True))
+        forms = _each(
+            (self.packed, self.copies), lambda tensor: tensor.to(device, non_blocking=True)
         )
+        return PackedInteraction(fields, *forms)
 
     def pin_memory(self) -> "PackedInteraction":
         """Copy to pinned memory; PyTorch's loaders call it where they are asked to pin."""
         fields = {name: value.pin_memory() for name, value in self.interaction.items()}
-        return PackedInteraction(fields, _each(self.packed, Tensor.pin_memory))
+        return PackedInteraction(fields, *_each((self.packed, self.copies), Tensor.pin_memory))
 
 
 def _each(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
@@ -110,6 +125,17 @@ class Packer:
         self.interest_ids, self.none, self.slots = interest_ids, none, slots
         self.structure, self.decoder_layers = structure, decoder_layers
         self.fields = item_seq, lengths
+
+    def over(self, interest_ids: Tensor, slots: Tensor) -> "Packer":
+        """The same for other items.
+
+        Args:
+            interest_ids: of their tokens, long ``[items, modalities]``.
+            slots: bool ``[items, times]``.
+        """
+        return Packer(
+            interest_ids, self.none, slots, self.structure, self.decoder_layers, *self.fields
+        )
 
     def __call__(self, dataset: Any, interaction: Interaction) -> PackedInteraction:
         """Pack a batch of RecBole."""

@@ -115,7 +115,7 @@ class HookedTrainer(Base):
             for key, value in self.model.health.items():
                 self.tensorboard.add_scalar(f"Interests/{key}", value, epoch_idx)
         if hasattr(self.model, "packer"):
-            train_data.transform = self.model.packer()
+            train_data.transform = self.model.packer(training=True)
         if self.config.is_own_model and self.config["single_spec"] and not self.enable_scaler:
             loss = self._train_batches(train_data, show_progress)
         else:

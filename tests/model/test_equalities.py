@@ -43,7 +43,7 @@ def model(shop: Path, request: pytest.FixtureRequest) -> MISSRec:
 @torch.no_grad()
 def outputs(model: MISSRec, batch: Any) -> tuple[Tensor, Tensor]:
     """Sequence embeddings and scores."""
-    packed = model.packed(batch)
+    packed = model.packed(batch).packed
     inputs = model.history_inputs(model.item_table(packed.items))
     u, _ = model.sequence_embedding(packed, F.embedding(packed.item, inputs))
     return u, model.full_sort_predict(batch)

@@ -232,6 +232,43 @@ def released(xis: list[Tensor]) -> Tensor:
     return torch.stack([p @ p for p in pooled]).sum() / xis[0].shape[1]
 
 
+def embed(
+    params: Tensors,
+    options: Options,
+    features: Tensors,
+    present: Tensors,
+    interests: Tensors,
+    centroids: Tensor,
+    item_seq: Tensor,
+    lengths: Tensor,
+    altered: Tensor | None = None,
+    augmented: Tensors | None = None,
+) -> tuple[list[Tensor], list[Tensor]]:
+    """For each sequence its embedding u [dim] and interest representations xi [n, dim].
+
+    Where `altered`, bool [batch, length], items have their `augmented` features, by modality; those
+    of modalities that have none stay.
+    """
+    for name, allowed in CHOICES.items():
+        if options[name] not in allowed:
+            raise ValueError(f"{name}={options[name]!r} is not one of {allowed}")
+    centroids = centroids.to(params["input_norm.weight"])
+    other = features | (augmented or {})
+    us, xis = [], []
+    for row, length in enumerate(lengths.tolist()):
+        items = item_seq[row, :length].tolist()
+        positions = []
+        for position, item in enumerate(items):
+            read = other if altered is not None and altered[row, position] else features
+            tokens = tokens_of_item(params, options, read, present, item) if item else []
+            positions.append(position_tokens(params, options, tokens, item, position))
+        distinct = distinct_interests(options, present, interests, centroids, items)
+        u, xi = read_sequence(params, options, positions, distinct)
+        us.append(u)
+        xis.append(xi)
+    return us, xis
+
+
 def forward(
     params: Tensors,
     options: Options,
@@ -243,27 +280,19 @@ def forward(
     lengths: Tensor,
 ) -> tuple[Tensor, list[Tensor]]:
     """Logits [batch, N] and, for each sequence, the interest representations xi [n, dim]."""
-    for name, allowed in CHOICES.items():
-        if options[name] not in allowed:
-            raise ValueError(f"{name}={options[name]!r} is not one of {allowed}")
+    us, xis = embed(params, options, features, present, interests, centroids, item_seq, lengths)
     num_items = len(present[options["modalities"][0]])
     tokens: list[list[Tensor]] = [[]]  # none for padding
     for item in range(1, num_items):
         tokens.append(tokens_of_item(params, options, features, present, item))
-    centroids = centroids.to(params["input_norm.weight"])
-    logits, xis = [], []
-    for sequence, length in zip(item_seq.tolist(), lengths.tolist(), strict=True):
-        items = sequence[:length]
-        positions = [position_tokens(params, options, tokens[i], i, p) for p, i in enumerate(items)]
-        distinct = distinct_interests(options, present, interests, centroids, items)
-        u, xi = read_sequence(params, options, positions, distinct)
+    logits = []
+    for u, sequence, length in zip(us, item_seq.tolist(), lengths.tolist(), strict=True):
         row = [
             score_item(params, options, u, tokens[i], i)
-            + bias_of_history(params, options, items, i)
+            + bias_of_history(params, options, sequence[:length], i)
             for i in range(1, num_items)
         ]
         logits.append(torch.stack([u.new_tensor(-math.inf), *row]) / options["temperature"])
-        xis.append(xi)
     return torch.stack(logits), xis
 
 
@@ -323,3 +352,53 @@ def loss(
         return cross_entropy
     regulariser = mean_cosine if options["orthogonality"] == "mean_cosine" else released
     return cross_entropy + options["gamma"] * regulariser(xis)
+
+
+def pretraining_loss(
+    params: Tensors,
+    options: Options,
+    features: Tensors,
+    present: Tensors,
+    interests: Tensors,
+    centroids: Tensor,
+    item_seq: Tensor,
+    lengths: Tensor,
+    targets: Tensor,
+    copy_seq: Tensor,
+    copy_lengths: Tensor,
+    altered: Tensor,
+    augmented: Tensors,
+) -> Tensor:
+    """Sequence-item contrast + lambda * sequence-sequence contrast + gamma * (R + R of the copies).
+
+    Copies are those of `item_seq`, [batch, length], `altered` where they have augmented features.
+    The other arguments are those of `loss`.
+    """
+    data = (params, options, features, present, interests, centroids)
+    logits, xis = forward(*data, item_seq, lengths)
+    us, _ = embed(*data, item_seq, lengths)
+    vs, copy_xis = embed(*data, copy_seq, copy_lengths, altered, augmented)
+    rows = range(len(us))
+    histories = [
+        items[:length] for items, length in zip(item_seq.tolist(), lengths.tolist(), strict=True)
+    ]
+    next_items = targets.tolist()
+    terms = []
+    for b in rows:
+        y = next_items[b]
+        others = [i for i in next_items if i != y]
+        if not options["history_negatives"]:
+            others = [i for i in others if i not in histories[b]]
+        items = torch.stack([logits[b, y], *(logits[b, i] for i in others)])
+        cosines = [
+            us[b] @ vs[c] / options["temperature"]
+            for c in rows
+            if c == b or histories[c] != histories[b]
+        ]
+        own = us[b] @ vs[b] / options["temperature"]
+        terms.append(
+            items.logsumexp(0)
+            - logits[b, y]
+            + options["sequence_contrast"] * (torch.stack(cosines).logsumexp(0) - own)
+        )
+    return torch.stack(terms).mean() + options["gamma"] * (mean_cosine(xis) + mean_cosine(copy_xis))

@@ -115,7 +115,7 @@ def test_embeddings_and_scores_are_those_of_the_authors_formulas(sets: Path, wri
     histories = whole[drawn].masked_fill(torch.arange(LONGEST) >= lengths[:, None], 0)
     batch = Interaction({"item_id_list": histories, "item_length": lengths})
     with torch.no_grad():
-        packed = model.packed(batch)
+        packed = model.packed(batch).packed
         inputs = model.history_inputs(model.item_table(packed.items))
         found, _ = model.sequence_embedding(packed, inputs[packed.item])
         scores = model.full_sort_predict(batch)
