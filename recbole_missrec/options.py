@@ -27,7 +27,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "interest_method": ("dpc_knn", "kmeans"),
     "orthogonality": ("mean_cosine", "released"),
     "softmax": ("full", "sampled", "in_batch"),
-    "tune": ("full", "adapters", "all_but_adapters"),
+    "tune": ("full", "adapters", "bias", "none", "all_but_adapters"),
     "hidden_act": ("gelu", "relu", "swish", "tanh", "sigmoid"),
 }
 # lowest and highest value allowed, both included; a whole number where the bounds are whole
@@ -74,7 +74,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "shrink": (0.0, 1e9),
 }
 # options that are off by default, which therefore does not show their type
-TEXTS = ("result_file", "per_user", "resume", "build")
+TEXTS = ("result_file", "per_user", "resume", "build", "pretrained")
 MAPPINGS = ("clip_grad_norm", "seq_len", "threshold", "val_interval")
 OPTIONAL = ("max_train_prefixes",)  # None turns them off where props turn them on
 BUILDER = "python -m dataset_builders "
@@ -242,6 +242,7 @@ def _check_together(values: Mapping[str, Any]) -> None:
         raise UsageError(
             f"--n_heads={values['n_heads']}: must divide hidden_size {values['hidden_size']}"
         )
+    _check_transfer(values)
     if values.get("roles", "item_queries") != "item_queries" and (
         values["structure"] != "encoder_decoder"
     ):
@@ -249,3 +250,20 @@ def _check_together(values: Mapping[str, Any]) -> None:
             f"--roles={values['roles']}: only with --structure=encoder_decoder, "
             f"not {values['structure']}"
         )
+
+
+def _check_transfer(values: Mapping[str, Any]) -> None:
+    """What a pre-training gives away, and what starts from one."""
+    if values.get("softmax") == "in_batch" and values["item_mm_fusion"] == "dynamic_instance":
+        raise UsageError(
+            "--item_mm_fusion=dynamic_instance: a pre-training has nothing to give to other items "
+            "so; use dynamic_shared"
+        )
+    if "fresh_adapters" in values and not isinstance(values["fresh_adapters"], list):
+        raise UsageError(
+            f"--fresh_adapters={values['fresh_adapters']}: must be a list of names, like [image]"
+        )
+    if values.get("tune") == "none" and not values["pretrained"]:
+        raise UsageError("--tune=none: there is nothing to evaluate without --pretrained=FILE")
+    if values.get("tune") == "none" and values["item_ids"]:
+        raise UsageError("--tune=none: item ids would stay random; add --item_ids=False")

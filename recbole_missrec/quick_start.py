@@ -36,10 +36,18 @@ from recbole_missrec.trainer.checkpoint import (
     load_checkpoint,
 )
 from recbole_missrec.trainer.freezing import count_parameters, freeze
+from recbole_missrec.trainer.transfer import start_from
 
 # of an evaluation batch, at most: its memory grows neither with the items nor with the histories
 SCORES = 2**26
 HISTORY_ITEMS = 2**18
+# The model card, beside a checkpoint: what it was trained on, with which features and options, and
+# how well it does.
+CARD = "recbole-missrec model card 1"
+ON_CARD = (
+    *("model", "dataset", "seed", "data", "counts", "parameters", "config", "best_epoch"),
+    *("valid", "test", "domains", "versions", "machine"),
+)
 # Folders that RecBole makes where it is run: made here, since it stops if another run is first.
 RECBOLE_LOGS = ("log/{model}", "log_tensorboard")
 
@@ -57,18 +65,24 @@ def train(config: Config) -> dict[str, Any]:
         UsageError: data or feature files are missing or damaged.
         Diverged: the loss or a score is not a number.
     """
-    trainer, (train_data, valid_data, test_data) = prepare(config)
+    trainer, (train_data, valid_data, test_data) = prepare(config, start=not config["resume"])
     if config["resume"]:
         trainer.resume(config["resume"])
     try:
-        trainer.fit(train_data, valid_data, show_progress=config["show_progress"])
+        if config["tune"] == "none":
+            trainer.keep()
+        else:
+            trainer.fit(train_data, valid_data, show_progress=config["show_progress"])
     except ImportError as error:
         raise missing_package(config["model"], error) from error
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
         if config.is_own_model:
             raise
         raise recbole_refuses(config, error) from error
-    return report(trainer, valid_data, test_data)
+    result = report(trainer, valid_data, test_data)
+    card = {"format": CARD} | {key: result[key] for key in ON_CARD}
+    write_json(Path(trainer.saved_model_file).with_suffix(".json"), card)
+    return result
 
 
 def evaluate(checkpoint: str, command_line: dict[str, str]) -> dict[str, Any]:
@@ -92,7 +106,7 @@ def evaluate(checkpoint: str, command_line: dict[str, str]) -> dict[str, Any]:
     stored["config"] |= {"result_file": None, "per_user": None, "resume": None}  # the training's
     config = stored_config(stored, command_line)
     check_unchanged(stored["config"], config.resolved, LEAVES_MODEL)
-    trainer, (train_data, valid_data, test_data) = prepare(config)
+    trainer, (train_data, valid_data, test_data) = prepare(config, start=False)
     trainer.saved_model_file, trainer.best_epoch = checkpoint, stored["epoch"]
     trainer.eval_collector.data_collect(train_data)
     return report(trainer, valid_data, test_data)
@@ -115,8 +129,12 @@ def stored_config(checkpoint: dict[str, Any], command_line: dict[str, str]) -> C
     )
 
 
-def prepare(config: Config) -> tuple[Any, tuple[Any, Any, Any]]:
+def prepare(config: Config, start: bool = True) -> tuple[Any, tuple[Any, Any, Any]]:
     """Data, model and trainer of a configuration.
+
+    Args:
+        config: a checked configuration.
+        start: take what the model starts from, where it is pre-trained; else a checkpoint follows.
 
     Returns:
         The trainer, which holds the model, and the loaders for training, validation and test.
@@ -151,13 +169,16 @@ def prepare(config: Config) -> tuple[Any, tuple[Any, Any, Any]]:
         raise
     except Exception as error:  # RecBole lets an option of another type fail wherever it is used
         raise recbole_refuses(config, error) from error
+    if config["pretrained"] and start:
+        start_from(config["pretrained"], model, identity["encoders"])
     if config["tune"]:
         freeze(model, config["tune"])
     trainable, total = count_parameters(model)
     logger.info(
         f"{config['model']} on {config['dataset']}: {dataset.user_num - 1:,} users, "
         f"{dataset.item_num - 1:,} items, {len(loaders[0]._dataset):,} training rows; "
-        f"{trainable:,} of {total:,} parameters trainable; {config['device']}"
+        f"{trainable:,} of {total:,} parameters trainable ({trainable / max(1, total):.1%}); "
+        f"{config['device']}"
     )
     trainer = get_trainer(config)(config, model)
     trainer.data_identity, trainer.interactions = identity, interactions
@@ -242,11 +263,16 @@ def report(trainer: Any, valid_data: Any, test_data: Any) -> dict[str, Any]:
     }
     getLogger().info("\n" + figures_table(result))
     if config["result_file"]:
-        with replacing(Path(config["result_file"])) as temporary:
-            temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        write_json(Path(config["result_file"]), result)
     if config["per_user"]:
         write_ranks(trainer, test_data._dataset, popularity)
     return result
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a file of JSON, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def write_ranks(trainer: Any, test: Any, popularity: Tensor) -> None:

@@ -150,6 +150,7 @@ def _data_files(config: Config) -> list[Path]:
     if config.is_own_model:
         paths = [domain.features(m) for domain in parts for m in config["modalities"]]
         files += [path for path in paths if path.is_file()]
+        files += [Path(config["pretrained"])] if config["pretrained"] else []
     return files
 
 

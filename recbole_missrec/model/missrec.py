@@ -159,16 +159,22 @@ class MISSRec(SequentialRecommender):
             other = F.dropout(rows, RATE)
         return torch.where(altered[:, None], other, rows)
 
-    def item_table(self, items: Any = slice(None), ids: Tensor | None = None) -> ItemTable:
+    def item_table(
+        self,
+        items: Any = slice(None),
+        ids: Tensor | None = None,
+        altered: Tensor | None = None,
+    ) -> ItemTable:
         """Adapt some items.
 
         Args:
             items: a slice or long ``[items]``; all by default.
             ids: their id embeddings, where these are at hand, ``[items, dim]``.
+            altered: which get augmented features, bool ``[items]``; none by default.
         """
         if ids is None and self.item_embedding is not None:
             ids = self.item_embedding.weight[items]
-        return ItemTable(self.item_tokens(items), ids, items)
+        return ItemTable(self.item_tokens(items, altered), ids, items)
 
     def history_inputs(self, table: ItemTable) -> Tensor:
         """What an item adds to its position in a history, ``[items, times * dim]``."""
@@ -347,8 +353,8 @@ class MISSRec(SequentialRecommender):
     def _contrast(self, u: Tensor, copies: Copies) -> tuple[Tensor, Tensor]:
         """Contrast of sequences with their augmented copies, and the regulariser of these."""
         packed = copies.packed
-        items, altered = packed.items % self.n_items, packed.items >= self.n_items
-        table = ItemTable(self.item_tokens(items, altered), self.item_table(items).ids, items)
+        altered = packed.items >= self.n_items
+        table = self.item_table(packed.items % self.n_items, altered=altered)
         inputs = F.embedding(packed.item, self.history_inputs(table))
         v, regulariser = self.sequence_embedding(packed, inputs)
         own = torch.arange(len(u), device=u.device)

@@ -12,13 +12,17 @@ def freeze(model: nn.Module, tune: str) -> None:
         model: a MISSRec model.
         tune: ``full``, all parameters; ``adapters``, the modality adapters, the LayerNorm in front
             of the decoder, alpha, the bias of the history and the id table: positions and
-            Transformer stay frozen; ``all_but_adapters``, to see what learning the adapters gives.
+            Transformer stay frozen; ``bias``, those and every bias of the Transformer (Ben Zaken
+            et al., BitFit, 2022); ``none``; ``all_but_adapters``, to see what learning the
+            adapters gives.
     """
     for name, parameter in model.named_parameters():
         part = name.split(".")[0]
         tuned = {
             "full": True,
             "adapters": part in TUNED_PARTS,
+            "bias": part in TUNED_PARTS or name.endswith("bias"),
+            "none": False,
             "all_but_adapters": part != "adapters",
         }
         parameter.requires_grad = tuned[tune]

@@ -88,6 +88,11 @@ class HookedTrainer(Base):
         self.resume_file.unlink(missing_ok=True)
         return result
 
+    def keep(self) -> None:
+        """Keep the model as it is, its interests discovered: nothing is tuned."""
+        self.model.discover_interests(0)
+        self._save_checkpoint(-1)
+
     def _build_optimizer(self, **kwargs: Any) -> torch.optim.Optimizer:
         """RecBole's choice; for own models Adam in one kernel, which is faster."""
         optimizer = super()._build_optimizer(**kwargs)

@@ -1,12 +1,14 @@
 """What of a pre-trained model goes into a model of another catalogue, and what never does."""
 
 from collections.abc import Collection, Iterator, Mapping
+from logging import getLogger
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from recbole_missrec.errors import UsageError, nearest
+from recbole_missrec.trainer.checkpoint import load_checkpoint
 
 if TYPE_CHECKING:
     from recbole_missrec.model.missrec import MISSRec
@@ -31,6 +33,24 @@ class Transfer(NamedTuple):
 
     state: dict[str, Tensor]
     notes: list[str]
+
+
+def start_from(path: str, model: "MISSRec", encoders: Mapping[str, str]) -> None:
+    """Give a model what it takes of a pre-trained one, and log what did not fit as it was.
+
+    Args:
+        path: of the checkpoint.
+        model: of the new catalogue, just initialised.
+        encoders: modality -> name of the encoder of the new catalogue's features.
+
+    Raises:
+        UsageError: no checkpoint, or one that does not fit.
+    """
+    how = {key: model.options[key] for key in ("fresh_adapters", "other_encoders")}
+    transfer = transfer_state(path, load_checkpoint(path), model, encoders, **how)
+    model.load_state_dict(transfer.state, strict=False)
+    for note in transfer.notes:
+        getLogger().info(f"{path}: {note}")
 
 
 def transfer_state(

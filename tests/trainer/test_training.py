@@ -25,7 +25,7 @@ SCRIPT = str(Path(__file__).parents[2] / "run_recbole_missrec.py")
 KEYS = {
     "model", "dataset", "seed", "valid", "test", "best_epoch", "epochs", "seconds_per_epoch",
     "peak_memory_mib", "parameters", "interests", "checkpoint", "data", "versions", "config",
-    "beyond_accuracy", "counts", "curve", "machine",
+    "beyond_accuracy", "counts", "curve", "machine", "domains",
 }  # fmt: skip
 METRICS = ["recall@10", "recall@50", "ndcg@10", "ndcg@50", "mrr@10", "mrr@50"]
 

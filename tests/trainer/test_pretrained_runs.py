@@ -1,0 +1,134 @@
+"""Pre-trained on two shops, tuned on a third: whole runs by the command line."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from recbole_missrec.cli import main
+from recbole_missrec.trainer.checkpoint import load_checkpoint
+from tests.shops import tiny_options, write_tiny_shop
+
+PRETRAIN = str(Path(__file__).parents[2] / "props" / "pretrain.yaml")
+TRAVELS = ("adapters", "encoder", "decoder", "input_norm", "position_embedding", "fusion")
+
+
+@pytest.fixture(scope="module")
+def shops(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("shops")
+    for seed, name in enumerate(("one", "two", "three")):
+        write_tiny_shop(folder, items=20 + seed, seed=seed, name=name)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def run(shops: Path, dataset: str, name: str, *words: str, **options: Any) -> dict[str, Any]:
+    given = tiny_options(shops, **{"learning_rate": 0.01, "epochs": 2, **options})
+    given |= {"checkpoint_dir": name, "dataset": dataset, "result_file": f"{name}.json"}
+    assert main([*words, *(f"--{key}={value}" for key, value in given.items())]) == 0
+    return json.loads(Path(f"{name}.json").read_text())
+
+
+def weights(result: dict[str, Any]) -> dict[str, torch.Tensor]:
+    return load_checkpoint(result["checkpoint"])["state_dict"]
+
+
+@pytest.fixture(scope="module")
+def pretrained(shops: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("pretraining"))
+        words = (f"--config_files={PRETRAIN}", "--ema_decay=0")
+        result = run(shops, "one,two", "pretraining", *words)
+        return result | {"checkpoint": str(Path(result["checkpoint"]).resolve())}
+
+
+def test_a_pretraining_learns_without_ids(pretrained: dict[str, Any]) -> None:
+    names = weights(pretrained)
+    assert "item_embedding.weight" not in names and "history_bias.weight" not in names
+    first, second = (epoch["loss"] for epoch in pretrained["curve"])
+    assert second < first
+    assert set(pretrained["domains"]["test"]) == {"one", "two"}
+    card = json.loads(Path(pretrained["checkpoint"]).with_suffix(".json").read_text())
+    assert card["format"] == "recbole-missrec model card 1"
+    assert card["dataset"] == "one,two"
+    assert card["data"]["encoders"] == {"text": "random text", "image": "random image"}
+    assert card["config"]["softmax"] == "in_batch"
+    assert card["test"] == pretrained["test"]
+
+
+@pytest.mark.parametrize(
+    ("tune", "tuned"),
+    [
+        ("adapters", ("adapters", "input_norm", "fusion", "item_embedding", "history_bias")),
+        ("full", (*TRAVELS, "item_embedding", "history_bias")),
+    ],
+)
+def test_what_is_tuned_changes_and_the_rest_stays(
+    shops: Path, pretrained: dict[str, Any], tune: str, tuned: tuple[str, ...]
+) -> None:
+    words = (f"--pretrained={pretrained['checkpoint']}", f"--tune={tune}", "--ema_decay=0")
+    result = run(shops, "three", tune, *words)
+    before, after = weights(pretrained), weights(result)
+    for name, value in after.items():
+        part = name.split(".")[0]
+        if name in before and part in TRAVELS and value.numel() > 1:
+            same = torch.equal(before[name], value)
+            assert same == (part not in tuned), name
+    share = result["parameters"]["trainable"] / result["parameters"]["total"]
+    assert (share < 1) == (tune == "adapters")
+
+
+def test_nothing_is_tuned(shops: Path, pretrained: dict[str, Any]) -> None:
+    """Zero-shot: the weights are the checkpoint's, the interests are of the new catalogue."""
+    words = (f"--pretrained={pretrained['checkpoint']}", "--tune=none", "--item_ids=False")
+    result = run(shops, "three", "none", *words, "--history_bias=False")
+    before, after = weights(pretrained), weights(result)
+    for name, value in after.items():
+        if name not in ("interest_ids", "centroids"):
+            assert torch.equal(before[name], value), name
+    assert after["centroids"][:-1].any()
+    assert result["epochs"] is None and result["parameters"]["trainable"] == 0
+    assert main(["evaluate", result["checkpoint"], "--result_file=again.json"]) == 0
+    assert json.loads(Path("again.json").read_text())["test"] == result["test"]
+
+
+def test_a_tuned_model_does_without_the_pretrained_file(
+    shops: Path, pretrained: dict[str, Any], tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy.pth"
+    copy.write_bytes(Path(pretrained["checkpoint"]).read_bytes())
+    result = run(shops, "three", "tuned", f"--pretrained={copy}", "--tune=adapters")
+    copy.unlink()
+    assert main(["evaluate", result["checkpoint"], "--result_file=again.json"]) == 0
+    assert json.loads(Path("again.json").read_text())["test"] == result["test"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--tune=none"], "--tune=none: there is nothing to evaluate without --pretrained"),
+        (["--tune=none", "--pretrained=x.pth"], "add --item_ids=False"),
+        (["--pretrained=absent.pth"], "absent.pth: cannot be read"),
+        (["--pretrained={}", "--n_decoder_layers=2"], "n_decoder_layers is 1 there, 2 here"),
+        (["--softmax=in_batch", "--item_mm_fusion=dynamic_instance"], "use dynamic_shared"),
+        (["--fresh_adapters=image"], "--fresh_adapters=image: must be a list"),
+        (["--pretrained={}", "--fresh_adapters=[audio]"], "no modality audio"),
+    ],
+)
+def test_bad_input(
+    shops: Path,
+    pretrained: dict[str, Any],
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    message: str,
+) -> None:
+    given = [f"--{key}={value}" for key, value in tiny_options(shops).items()]
+    words = [word.format(pretrained["checkpoint"]) for word in words]
+    assert main([*given, "--dataset=three", *words]) == 2
+    assert message in capsys.readouterr().err
