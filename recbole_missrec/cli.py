@@ -22,7 +22,8 @@ Train and evaluate MISSRec, or any RecBole model, on the same split, candidates 
                                                   a checkpoint of the authors' code as one of this
 
   --dataset=NAME      a folder under data_path with NAME.inter and, for models with features,
-                      NAME.MODALITY.safetensors; `python -m dataset_builders --help` makes them
+                      NAME.MODALITY.safetensors; `python -m dataset_builders --help` makes them;
+                      A,B,C trains on several as one, see props/pretrain.yaml
   --no-build          do not fetch and build a known data set that is absent: Pantry, Scientific,
                       Instruments, Arts, Office, ml-100k, ml-1m, ml-20m, ml-25m, pantry-sample
   --model=NAME        MISSRec (default), or on the same features UniSRec, VQRec, SASRecContent,
@@ -34,6 +35,7 @@ Train and evaluate MISSRec, or any RecBole model, on the same split, candidates 
 Often wanted (all options with their defaults: props/overall.yaml, props/model/MISSRec.yaml):
   --seed=2020               --epochs=300              --data_path=dataset
   --modalities=[text,image] --item_ids=True|False     --hidden_size=300
+  --pretrained=FILE         --tune=full|adapters|bias|none
   --interest_method=dpc_knn|kmeans                    --item_mm_fusion=dynamic_shared|static|...
   --result_file=PATH  JSON: configuration, versions, metrics, seconds, memory
   --per_user=PATH     Parquet: user, target, rank and more of each test row, for statistics with
