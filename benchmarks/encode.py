@@ -28,11 +28,11 @@ from benchmarks.measuring import (
     report,
     say,
 )
-from dataset_builders import processes
 from dataset_builders.encoders import choose, minilm
 from dataset_builders.encoders.hub import transformers
 from dataset_builders.encoders.interface import Encoder
 from dataset_builders.encoding import encode
+from recbole_missrec import processes
 
 DESCRIPTION = """\
 Three measurements of dataset_builders on the processor:

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from dataset_builders import processes
 from dataset_builders.card import FeatureFacts, make_card, read_card, write_card
 from dataset_builders.dataset_files import (
     DatasetContent,
@@ -26,6 +25,7 @@ from dataset_builders.encoders.interface import Encoder
 from dataset_builders.encoding import encode, input_digest
 from dataset_builders.pictures import Limits, fetch_pictures
 from dataset_builders.word_drop import check_encoders, drop_words
+from recbole_missrec import processes
 from recbole_missrec.data.features import AUGMENTED, read_features, write_features
 from recbole_missrec.errors import UsageError
 

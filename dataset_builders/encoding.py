@@ -19,11 +19,11 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from tqdm import tqdm
 
-from dataset_builders import processes
 from dataset_builders.dataset_files import ItemFeatures
 from dataset_builders.downloads import digest
 from dataset_builders.encoders.interface import Encoder, Loaded
 from dataset_builders.picture_files import open_picture
+from recbole_missrec import processes
 from recbole_missrec.errors import UsageError
 from recbole_missrec.files import replacing
 

@@ -1,5 +1,6 @@
 """The command line: ``run_recbole_missrec.py`` and the console script ``recbole-missrec``."""
 
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -30,6 +31,8 @@ Train and evaluate MISSRec, or any RecBole model, on the same split, candidates 
                       LastItem; or a model of RecBole: SASRec, GRU4Rec, BERT4Rec, Pop ...
   --config_files=...  YAML files of options, separated by spaces; later ones win
   --resume=FILE       go on with an interrupted run, from saved/*.resume, to the same figures
+  --nproc=N           train in N processes, as `torchrun --nproc_per_node=N` does; over several
+                      machines with RecBole's --world_size, --ip, --port and --group_offset
   --key=value         any option of RecBole or of this project; the command line wins over files
 
 Often wanted (all options with their defaults: props/overall.yaml, props/model/MISSRec.yaml):
@@ -65,12 +68,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warnings.filterwarnings("ignore", category=FutureWarning, module="recbole")
     try:
         return _run(words)
-    except UsageError as error:
-        print(f"recbole-missrec: {error}", file=sys.stderr)
-        return 2
-    except Diverged as error:
-        print(f"recbole-missrec: {error}", file=sys.stderr)
-        return 1
+    except (UsageError, Diverged) as error:
+        rank = os.environ.get("RANK", "0")
+        print(f"recbole-missrec: {f'process {rank}: ' * (rank != '0')}{error}", file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
     except KeyboardInterrupt:
         again = (
             "the same command goes on"
@@ -99,6 +100,10 @@ def _run(words: list[str]) -> int:
 
 
 def _train(options: dict[str, str]) -> int:
+    if "nproc" in options and "RANK" not in os.environ:
+        from recbole_missrec.launch import launch
+
+        return launch(options)
     from recbole_missrec.config import Config
     from recbole_missrec.quick_start import stored_config, train
     from recbole_missrec.trainer.checkpoint import load_checkpoint

@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 import yaml
 from recbole.config import Config as RecBoleConfig
 from recbole.utils import ModelType
 
+from recbole_missrec import processes
 from recbole_missrec.errors import UsageError
 from recbole_missrec.options import OptionLoader, check_keys, check_values, parse_value
 from recbole_missrec.paths import props_dir
@@ -125,6 +127,11 @@ class Config(RecBoleConfig):
         super()._set_default_parameters()
         # RecBole sends ml-100k to the copy inside its package, which has no features
         self.final_config_dict["data_path"] = os.path.join(data_path, self.dataset)
+
+    def _init_device(self) -> None:
+        if processes.world_size() > 1 and torch.cuda.is_available():
+            self.final_config_dict["gpu_id"] = processes.device().index
+        super()._init_device()
 
     def _set_eval_neg_sample_args(self, phase: Literal["valid", "test"]) -> None:
         super()._set_eval_neg_sample_args(phase)

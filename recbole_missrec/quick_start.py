@@ -10,6 +10,7 @@ from recbole.data import data_preparation
 from recbole.utils import EvaluatorType, init_logger, init_seed
 from torch import Tensor
 
+from recbole_missrec import processes
 from recbole_missrec.config import Config
 from recbole_missrec.data.dataset import data_identity
 from recbole_missrec.data.locate import find_files
@@ -80,8 +81,9 @@ def train(config: Config) -> dict[str, Any]:
             raise
         raise recbole_refuses(config, error) from error
     result = report(trainer, valid_data, test_data)
-    card = {"format": CARD} | {key: result[key] for key in ON_CARD}
-    write_json(Path(trainer.saved_model_file).with_suffix(".json"), card)
+    if processes.rank() == 0:
+        card = {"format": CARD} | {key: result[key] for key in ON_CARD}
+        write_json(Path(trainer.saved_model_file).with_suffix(".json"), card)
     return result
 
 
@@ -142,12 +144,18 @@ def prepare(config: Config, start: bool = True) -> tuple[Any, tuple[Any, Any, An
     Raises:
         UsageError: files are missing or damaged, outputs cannot be written, or RecBole refuses.
     """
-    find_files(config)
+    if processes.world_size() > 1 and not config.is_own_model:
+        raise UsageError(f"--model={config['model']}: is trained in one process; without torchrun")
+    processes.from_first(lambda: find_files(config))
+    if processes.rank() > 0:
+        find_files(config)
     logs = [folder.format(model=config["model"]) for folder in RECBOLE_LOGS]
     outputs = [f"{folder}/*" for folder in (config["checkpoint_dir"], *logs)]
     outputs += [config["result_file"], config["per_user"]]
     for output in filter(None, outputs):
         check_writable(Path(output))
+    if processes.rank() > 0:
+        config["state"], config["show_progress"] = "error", False
     init_seed(config["seed"], config["reproducibility"])
     init_logger(config)
     logger = getLogger()
@@ -180,6 +188,8 @@ def prepare(config: Config, start: bool = True) -> tuple[Any, tuple[Any, Any, An
         f"{trainable:,} of {total:,} parameters trainable ({trainable / max(1, total):.1%}); "
         f"{config['device']}"
     )
+    if processes.rank() > 0:
+        torch.manual_seed(config["seed"] + processes.rank())  # other draws of dropout
     trainer = get_trainer(config)(config, model)
     trainer.data_identity, trainer.interactions = identity, interactions
     return trainer, loaders
@@ -262,9 +272,9 @@ def report(trainer: Any, valid_data: Any, test_data: Any) -> dict[str, Any]:
         "config": config.resolved,
     }
     getLogger().info("\n" + figures_table(result))
-    if config["result_file"]:
+    if config["result_file"] and processes.rank() == 0:
         write_json(Path(config["result_file"]), result)
-    if config["per_user"]:
+    if config["per_user"] and processes.rank() == 0:
         write_ranks(trainer, test_data._dataset, popularity)
     return result
 

@@ -2,9 +2,12 @@
 
 from typing import Any
 
+import torch
 from recbole.data.dataset import SequentialDataset
 from recbole.data.interaction import Interaction
+from torch import Tensor
 
+from recbole_missrec import processes
 from recbole_missrec.data.groups import last_rows
 from recbole_missrec.data.histories import HistoryRows, history_rows
 from recbole_missrec.data.preparation import ArrayDataset
@@ -96,3 +99,18 @@ def trim(rows: Interaction, length_field: str, list_suffix: str) -> Interaction:
             for field, value in rows.interaction.items()
         }
     )
+
+
+def shared_rows(batch: int) -> Tensor:
+    """Rows of a batch that the processes share, as many for each: row i is of process i mod W.
+
+    Those beyond a multiple of W, in the last batch of an epoch, are left out; where there are fewer
+    than W, some are taken twice. With one process these are all rows.
+    """
+    world = processes.world_size()
+    return torch.arange(max(1, batch // world) * world) % batch
+
+
+def own_rows(dataset: Any, batch: Interaction) -> Interaction:
+    """The rows of a training batch that are this process's; takes the place of a ``transform``."""
+    return batch[shared_rows(len(batch))[processes.rank() :: processes.world_size()]]

@@ -11,17 +11,17 @@ from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.utils import InputType
 from torch import Tensor, nn
 
+from recbole_missrec import processes
 from recbole_missrec.data.augmentation import RATE
 from recbole_missrec.interests.discovery import discover, num_interests
 from recbole_missrec.losses.orthogonality import ORTHOGONALITY
-from recbole_missrec.losses.sequence_sequence import sequence_sequence_contrast
-from recbole_missrec.model.copies import CopyingPacker
 from recbole_missrec.model.dropout import dropout
 from recbole_missrec.model.fusion import CandidateFusion
 from recbole_missrec.model.history import History, HistoryBias
-from recbole_missrec.model.objectives import CHUNK, OBJECTIVES, chunks
-from recbole_missrec.model.packing import Copies, Packed, PackedInteraction, Packer
+from recbole_missrec.model.objectives import CHUNK, OBJECTIVES, chunks, copy_contrast
+from recbole_missrec.model.packing import Packed, PackedInteraction, Packer
 from recbole_missrec.model.reading import READINGS, by_row
+from recbole_missrec.model.training import TrainingPacker
 from recbole_missrec.model.transformer import Decoder, Encoder
 
 
@@ -216,13 +216,9 @@ class MISSRec(SequentialRecommender):
 
     # --- sequences --------------------------------------------------------------------------
 
-    def packer(self, training: bool = False) -> Packer | CopyingPacker:
-        """Lays batches out on the CPU, by the interests as they are now.
-
-        Args:
-            training: add augmented copies, if there is a contrast with them.
-        """
-        packer = Packer(
+    def packer(self) -> Packer:
+        """Lays batches out on the CPU, by the interests as they are now."""
+        return Packer(
             self.interest_ids.cpu(),
             len(self.centroids) - 1,
             self.slots.cpu(),
@@ -231,13 +227,23 @@ class MISSRec(SequentialRecommender):
             self.ITEM_SEQ,
             self.ITEM_SEQ_LEN,
         )
-        return CopyingPacker(packer) if training and self.options["sequence_contrast"] else packer
+
+    def training_packer(self, epoch: int) -> TrainingPacker:
+        """The same for training batches.
+
+        Args:
+            epoch: decides the draws of augmented copies.
+        """
+        copies = self.options["sequence_contrast"] > 0
+        seed = self.options["seed"] + 7919 * epoch
+        return TrainingPacker(self.packer(), self.POS_ITEM_ID, copies, seed)
 
     def packed(self, interaction: Interaction, training: bool = False) -> PackedInteraction:
         """A batch with its packed form, as its loader made it or made now."""
         if not isinstance(interaction, PackedInteraction):
             device = interaction[self.ITEM_SEQ].device
-            interaction = self.packer(training)(None, interaction).to(device)
+            packer = self.training_packer(0) if training else self.packer()
+            interaction = packer(None, interaction).to(device)
         return interaction
 
     def sequence_embedding(self, packed: Packed, inputs: Tensor) -> tuple[Tensor, Tensor]:
@@ -261,7 +267,15 @@ class MISSRec(SequentialRecommender):
         if interests is None:
             return u, u.new_zeros(())
         terms, reduce = ORTHOGONALITY[self.options["orthogonality"]]
-        return u, reduce(*by_row(terms, interests, packed.interests))
+        values, counts = by_row(terms, interests, packed.interests)  # [rows]
+        # the sum over this process's rows over a number of all rows: R is the processes' mean
+        return u, processes.world_size() * reduce(values, processes.joined(counts))
+
+    def copy_embedding(self, packed: Packed) -> tuple[Tensor, Tensor]:
+        """The same of augmented copies, whose items from ``n_items`` on have altered features."""
+        altered = packed.items >= self.n_items
+        table = self.item_table(packed.items % self.n_items, altered=altered)
+        return self.sequence_embedding(packed, F.embedding(packed.item, self.history_inputs(table)))
 
     # --- candidates -------------------------------------------------------------------------
 
@@ -343,24 +357,13 @@ class MISSRec(SequentialRecommender):
             scores = self.scores(u, self.candidates(table), history)[:, 1:]
             loss = F.cross_entropy(scores, targets - 1)
         else:
-            loss = OBJECTIVES[self.options["softmax"]](self, u, targets, history)
+            loss = OBJECTIVES[self.options["softmax"]](self, u, interaction.batch, history)
         if interaction.copies is not None:
-            contrast, of_copies = self._contrast(u, interaction.copies)
-            loss = loss + self.options["sequence_contrast"] * contrast
+            v, of_copies = self.copy_embedding(interaction.copies.packed)
+            how = interaction.batch, interaction.copies, self.options["temperature"]
+            loss = loss + self.options["sequence_contrast"] * copy_contrast(u, v, *how)
             regulariser = regulariser + of_copies
         return loss + self.options["gamma"] * regulariser
-
-    def _contrast(self, u: Tensor, copies: Copies) -> tuple[Tensor, Tensor]:
-        """Contrast of sequences with their augmented copies, and the regulariser of these."""
-        packed = copies.packed
-        altered = packed.items >= self.n_items
-        table = self.item_table(packed.items % self.n_items, altered=altered)
-        inputs = F.embedding(packed.item, self.history_inputs(table))
-        v, regulariser = self.sequence_embedding(packed, inputs)
-        own = torch.arange(len(u), device=u.device)
-        same = copies.history == copies.history[:, None]  # [batch, batch]
-        temperature = self.options["temperature"]
-        return sequence_sequence_contrast(u, v, own, temperature, same), regulariser
 
     @torch.no_grad()
     def full_sort_predict(self, interaction: Interaction) -> Tensor:

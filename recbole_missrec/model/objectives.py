@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from recbole_missrec import processes
 from recbole_missrec.losses.cross_entropy import chunked_cross_entropy
 from recbole_missrec.losses.sampled import sampled_cross_entropy
 from recbole_missrec.losses.sequence_item import sequence_item_contrast
+from recbole_missrec.losses.sequence_sequence import sequence_sequence_contrast
 from recbole_missrec.model.history import History, held
+from recbole_missrec.model.packing import Batch, Copies
 
 if TYPE_CHECKING:
     from recbole_missrec.model.missrec import MISSRec
@@ -25,18 +28,19 @@ def chunks(first: int, last: int) -> list[slice]:
     return [slice(start, min(start + CHUNK, last)) for start in range(first, last, CHUNK)]
 
 
-def full(model: "MISSRec", u: Tensor, targets: Tensor, history: History) -> Tensor:
+def full(model: "MISSRec", u: Tensor, batch: Batch, history: History) -> Tensor:
     """Cross-entropy over all items, chunk after chunk, each computed again in the backward pass.
 
     Args:
         model: the model.
-        u: normalised sequence embeddings, ``[batch, dim]``.
-        targets: items, long ``[batch]``.
+        u: normalised sequence embeddings, ``[rows, dim]``.
+        batch: that the rows are of.
         history: of each row.
 
     Returns:
         A scalar.
     """
+    targets = batch.targets[batch.own]
 
     def score(u: Tensor, ids: Tensor | None, items: slice) -> Tensor:
         return model.scores(u, model.candidates(model.item_table(items, ids)), history)
@@ -47,18 +51,19 @@ def full(model: "MISSRec", u: Tensor, targets: Tensor, history: History) -> Tens
     return chunked_cross_entropy(score, chunks(1, model.n_items), targets, u, ids, read)
 
 
-def sampled(model: "MISSRec", u: Tensor, targets: Tensor, history: History) -> Tensor:
+def sampled(model: "MISSRec", u: Tensor, batch: Batch, history: History) -> Tensor:
     """Cross-entropy over ``softmax_samples`` items, drawn by their share of the training rows.
 
     Args:
         model: the model.
-        u: normalised sequence embeddings, ``[batch, dim]``.
-        targets: items, long ``[batch]``.
+        u: normalised sequence embeddings, ``[rows, dim]``.
+        batch: that the rows are of.
         history: of each row.
 
     Returns:
         A scalar.
     """
+    targets = batch.targets[batch.own]
     drawn = model.share.multinomial(model.options["softmax_samples"], replacement=True)
     candidates = model.candidates(model.item_table(torch.cat([drawn, targets])))
     scores = model.scores(u, candidates, history)  # [batch, samples + batch]
@@ -67,22 +72,43 @@ def sampled(model: "MISSRec", u: Tensor, targets: Tensor, history: History) -> T
     return sampled_cross_entropy(own.diagonal(), negatives, log_expected, drawn == targets[:, None])
 
 
-def in_batch(model: "MISSRec", u: Tensor, targets: Tensor, history: History) -> Tensor:
-    """Contrast with the next items of the other rows, of whatever domain.
+def in_batch(model: "MISSRec", u: Tensor, batch: Batch, history: History) -> Tensor:
+    """Contrast with the next items of the other rows of the batch, of whatever domain and process.
 
     Args:
         model: the model.
-        u: normalised sequence embeddings, ``[batch, dim]``.
-        targets: items, long ``[batch]``.
+        u: normalised sequence embeddings, ``[rows, dim]``.
+        batch: that the rows are of.
         history: of each row, whose items are no negatives unless ``history_negatives``.
 
     Returns:
         A scalar.
     """
-    scores = model.scores(u, model.candidates(model.item_table(targets)), history)  # [batch, batch]
+    targets = batch.targets
+    scores = model.scores(u, model.candidates(model.item_table(targets)), history)  # [rows, batch]
     known = None if model.options["history_negatives"] else held(history.items, targets)
-    own = torch.arange(len(u), device=u.device)
-    return sequence_item_contrast(scores, targets, own, known)
+    return sequence_item_contrast(scores, targets, batch.own, known)
+
+
+def copy_contrast(u: Tensor, v: Tensor, batch: Batch, copies: Copies, temperature: float) -> Tensor:
+    """Contrast of sequences with their augmented copies, those of all processes.
+
+    Args:
+        u: normalised embeddings of the rows, ``[rows, dim]``.
+        v: those of their copies, ``[rows, dim]``.
+        batch: that the rows are of.
+        copies: of the rows.
+        temperature: tau.
+
+    Returns:
+        A scalar.
+    """
+    everyone = processes.joined(v)  # [batch, dim], process by process
+    place = torch.arange(len(batch.targets), device=u.device)
+    order = place.view(-1, processes.world_size()).T.flatten()  # row of the batch of each of these
+    same = copies.history[order] == copies.history[batch.own][:, None]  # [rows, batch]
+    own = processes.rank() * len(u) + place[: len(u)]
+    return sequence_sequence_contrast(u, everyone, own, temperature, same)
 
 
 OBJECTIVES = {"full": full, "sampled": sampled, "in_batch": in_batch}

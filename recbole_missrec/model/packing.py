@@ -53,12 +53,24 @@ class Packed(NamedTuple):
     restore: Tensor
 
 
+class Batch(NamedTuple):
+    """A whole training batch, of which a process has some rows.
+
+    Attributes:
+        targets: next item of each row of the batch, long ``[batch]``.
+        own: which rows of the batch this process has, long ``[rows]``.
+    """
+
+    targets: Tensor
+    own: Tensor
+
+
 class Copies(NamedTuple):
-    """Augmented copies of a batch.
+    """Augmented copies of the rows of a process.
 
     Attributes:
         packed: their packed form; an item i with augmented features is item i + number of items.
-        history: the same number for rows of equal histories, long ``[rows]``.
+        history: the same number for rows of the batch with equal histories, long ``[batch]``.
     """
 
     packed: Packed
@@ -69,23 +81,29 @@ class PackedInteraction(Interaction):
     """RecBole's batch together with its packed form; both move to a device at once."""
 
     def __init__(
-        self, interaction: dict[str, Tensor], packed: Packed, copies: Copies | None = None
+        self,
+        interaction: dict[str, Tensor],
+        packed: Packed,
+        batch: Batch | None = None,
+        copies: Copies | None = None,
     ) -> None:
         super().__init__(interaction)
-        self.packed, self.copies = packed, copies
+        self.packed, self.batch, self.copies = packed, batch, copies
 
     def to(self, device: Any, selected_field: Any = None) -> "PackedInteraction":
         """Copy to a device; from pinned memory the packed form does so without waiting."""
         fields = super().to(device, selected_field).interaction
         forms = _each(
-            (self.packed, self.copies), lambda tensor: tensor.to(device, non_blocking=True)
+            (self.packed, self.batch, self.copies),
+            lambda tensor: tensor.to(device, non_blocking=True),
         )
         return PackedInteraction(fields, *forms)
 
     def pin_memory(self) -> "PackedInteraction":
         """Copy to pinned memory; PyTorch's loaders call it where they are asked to pin."""
         fields = {name: value.pin_memory() for name, value in self.interaction.items()}
-        return PackedInteraction(fields, *_each((self.packed, self.copies), Tensor.pin_memory))
+        forms = _each((self.packed, self.batch, self.copies), Tensor.pin_memory)
+        return PackedInteraction(fields, *forms)
 
 
 def _each(value: Any, change: Callable[[Tensor], Tensor]) -> Any:

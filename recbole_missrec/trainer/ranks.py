@@ -7,6 +7,7 @@ import torch
 from recbole.data.dataloader import FullSortEvalDataLoader
 from torch import Tensor
 
+from recbole_missrec import processes
 from recbole_missrec.data.domains import domains, item_domains
 from recbole_missrec.errors import Diverged
 from recbole_missrec.evaluation.beyond import count_recommendations
@@ -42,6 +43,8 @@ def rank_targets(
 ) -> Ranks | None:
     """Rank each row's target, batch by batch; memory is that of a batch's scores.
 
+    Processes share the batches, and all get the ranks of all rows.
+
     Where several data sets are trained on together, a target is ranked among the items of its own.
 
     Args:
@@ -71,13 +74,16 @@ def rank_targets(
     if full and count_items:
         zeros = torch.zeros(trainer.tot_item_num, dtype=torch.int64)
         recommended = {k: zeros.clone() for k in trainer.config["topk"]}
-    batches = []
-    for batch in recbole_trainer.tqdm(
-        eval_data, desc="evaluate", disable=None if show_progress else True
-    ):
+    found: dict[int, tuple[Tensor, ...]] = {}  # by number of a batch
+    one_target = True
+    bar = recbole_trainer.tqdm(eval_data, desc="evaluate", disable=None if show_progress else True)
+    for number, batch in enumerate(bar):
+        if number % processes.world_size() != processes.rank():
+            continue
         interaction, scores, rows, targets = score_batch(batch)
         if rows is None or not torch.equal(rows, torch.arange(len(scores))):
-            return None
+            one_target = False
+            break
         targets = targets.to(scores.device)
         if domain_of is not None:
             domain_of = domain_of.to(scores.device)
@@ -94,8 +100,14 @@ def rank_targets(
             users = users[torch.searchsorted(batch[1], rows)]
         of_targets = scores.gather(1, targets[:, None]).squeeze(1).double()  # [batch]
         columns = (targets, better, equal, of_targets)
-        batches.append((users, *(column.cpu() for column in columns)))
+        found[number] = (users, *(column.cpu() for column in columns))
+    if not all(processes.of_all(one_target)):
+        return None
+    found = dict(item for part in processes.of_all(found) for item in part.items())
+    batches = (columns for _, columns in sorted(found.items()))
     users, targets, better, equal, of_targets = map(torch.cat, zip(*batches, strict=True))
+    if recommended is not None:
+        recommended = {k: processes.total(counts) for k, counts in recommended.items()}
     domain = None if domain_of is None else domain_of.cpu()[targets]  # [rows]
     return Ranks(users, targets, better, equal, of_targets, domain, recommended)
 

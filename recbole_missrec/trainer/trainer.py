@@ -12,6 +12,8 @@ from recbole.utils import calculate_valid_score, get_local_time
 from torch import Tensor
 from tqdm import tqdm
 
+from recbole_missrec import processes
+from recbole_missrec.data.rows import own_rows
 from recbole_missrec.errors import Diverged, UsageError
 from recbole_missrec.evaluation.ranking import METRICS, ranking_metrics
 from recbole_missrec.evaluation.targets import Interactions
@@ -53,7 +55,7 @@ class HookedTrainer(Base):
     def __init__(self, config: Any, model: Any) -> None:
         super().__init__(config, model)
         name = f"{config['model']}-{config['dataset']}-{config['seed']}"
-        name += f"-{get_local_time()}-{os.getpid()}.pth"
+        name += processes.from_first(lambda: f"-{get_local_time()}-{os.getpid()}.pth")
         self.saved_model_file = os.path.join(config["checkpoint_dir"], name)
         self.data_identity: dict[str, Any] = {}
         self.interactions: Interactions | None = None
@@ -62,6 +64,7 @@ class HookedTrainer(Base):
         self.best_epoch = -1
         self.curve: list[dict[str, Any]] = []
         self._resumed: dict[str, Any] | None = None
+        self._trained = [weight for weight in model.parameters() if weight.requires_grad]
         decay = config["ema_decay"]
         self._average = WeightAverage(model, decay, self.optimizer) if decay else None
 
@@ -75,7 +78,7 @@ class HookedTrainer(Base):
     def fit(self, train_data: Any, valid_data: Any = None, **kwargs: Any) -> Any:
         """RecBole's ``fit``, with one line an epoch instead of several."""
         if hasattr(self.model, "discover_interests") and self.start_epoch == 0:
-            self.model.discover_interests(0)
+            self._discover_interests(0)
         with tqdm(
             desc="epochs",
             total=self.epochs,
@@ -85,13 +88,19 @@ class HookedTrainer(Base):
         ) as bar:
             self._epoch_bar = bar
             result = super().fit(train_data, valid_data, **{**kwargs, "verbose": False})
-        self.resume_file.unlink(missing_ok=True)
+        processes.from_first(lambda: self.resume_file.unlink(missing_ok=True))
         return result
 
     def keep(self) -> None:
         """Keep the model as it is, its interests discovered: nothing is tuned."""
-        self.model.discover_interests(0)
+        self._discover_interests(0)
         self._save_checkpoint(-1)
+
+    def _discover_interests(self, epoch: int) -> None:
+        """The first process clusters, all have its interests."""
+        processes.from_first(lambda: self.model.discover_interests(epoch))
+        processes.broadcast([self.model.interest_ids, self.model.centroids])
+        self.model.health = processes.from_first(lambda: self.model.health)
 
     def _build_optimizer(self, **kwargs: Any) -> torch.optim.Optimizer:
         """RecBole's choice; for own models Adam in one kernel, which is faster."""
@@ -110,17 +119,16 @@ class HookedTrainer(Base):
             self._save_resume_state(train_data, epoch_idx)
         else:
             train_data.generator.set_state(self._resumed["shuffle"].cpu())
-            set_random_state(self._resumed["random"])
+            set_random_state(self._resumed["random"][processes.rank()])
             self._resumed = None
         start = time.perf_counter()
         release_free_memory()
         if hasattr(self.model, "discover_interests"):
             if epoch_idx and epoch_idx % self.config["interest_every"] == 0:
-                self.model.discover_interests(epoch_idx)
+                self._discover_interests(epoch_idx)
             for key, value in self.model.health.items():
                 self.tensorboard.add_scalar(f"Interests/{key}", value, epoch_idx)
-        if hasattr(self.model, "packer"):
-            train_data.transform = self.model.packer(training=True)
+        self._set_transform(train_data, epoch_idx)
         if self.config.is_own_model and self.config["single_spec"] and not self.enable_scaler:
             loss = self._train_batches(train_data, show_progress)
         else:
@@ -140,6 +148,13 @@ class HookedTrainer(Base):
             self.logger.info(self._epoch_line)
         return loss
 
+    def _set_transform(self, train_data: Any, epoch: int) -> None:
+        """Have the loader lay batches out, and take this process's rows of them."""
+        if hasattr(self.model, "training_packer"):
+            train_data.transform = self.model.training_packer(epoch)
+        elif processes.world_size() > 1:
+            train_data.transform = own_rows
+
     def _train_batches(self, train_data: Any, show_progress: bool) -> float:
         """RecBole's epoch of one process, without waiting for the device in any step."""
         self.model.train()
@@ -153,12 +168,13 @@ class HookedTrainer(Base):
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.enable_amp):
                 loss = self.model.calculate_loss(batch)
             loss.backward()
+            processes.average_gradients(self._trained)
             if self.clip_grad_norm:
                 torch.nn.utils.clip_grad_norm_(self.model.parameters(), **self.clip_grad_norm)
             self.optimizer.step()
             total += loss.detach()
         self._check_nan(total)
-        return float(total)
+        return float(processes.total(total)) / processes.world_size()
 
     def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> tuple[float, dict]:
         result = self.evaluate(valid_data, load_best_model=False, show_progress=show_progress)
@@ -193,29 +209,25 @@ class HookedTrainer(Base):
 
     def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
         self.best_epoch = epoch
-        save_checkpoint(
-            self.saved_model_file,
-            {**self._state(), "epoch": epoch, "curve": self.curve},
-        )
+        content = {**self._state(), "epoch": epoch, "curve": self.curve}
+        processes.from_first(lambda: save_checkpoint(self.saved_model_file, content))
 
     def _save_resume_state(self, train_data: Any, epoch: int) -> None:
         """Everything that the rest of a run depends on, as it is before an epoch."""
-        save_checkpoint(
-            self.resume_file,
-            {
-                **self._state(),
-                "epoch": epoch,
-                "best_epoch": self.best_epoch,
-                "best_valid_score": float(self.best_valid_score),
-                "best_valid_result": dict(self.best_valid_result or {}),
-                "cur_step": self.cur_step,
-                "curve": self.curve,
-                "optimizer": self.optimizer.state_dict(),
-                "average": self._average.state() if self._average else None,
-                "shuffle": train_data.generator.get_state(),
-                "random": random_state(),
-            },
-        )
+        content = {
+            **self._state(),
+            "epoch": epoch,
+            "best_epoch": self.best_epoch,
+            "best_valid_score": float(self.best_valid_score),
+            "best_valid_result": dict(self.best_valid_result or {}),
+            "cur_step": self.cur_step,
+            "curve": self.curve,
+            "optimizer": self.optimizer.state_dict(),
+            "average": self._average.state() if self._average else None,
+            "shuffle": train_data.generator.get_state(),
+            "random": processes.of_all(random_state()),  # draws of dropout differ
+        }
+        processes.from_first(lambda: save_checkpoint(self.resume_file, content))
 
     def resume(self, path: str | Path) -> None:
         """Go on where an interrupted run was; to be called before ``fit``.
@@ -230,6 +242,11 @@ class HookedTrainer(Base):
         if "optimizer" not in state:
             raise UsageError(f"--resume={path}: this run is finished; see the command `evaluate`")
         check_unchanged(state["config"], self.config.resolved, LEAVES_TRAINING)
+        if len(state["random"]) != processes.world_size():
+            raise UsageError(
+                f"--resume={path}: of {len(state['random'])} processes, these are "
+                f"{processes.world_size()}; start as many with torchrun"
+            )
         if self.epochs <= state["epoch"]:
             raise UsageError(
                 f"--epochs={self.epochs}: the run has done {state['epoch']} epochs; give more"

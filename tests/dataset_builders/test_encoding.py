@@ -228,7 +228,7 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
-from dataset_builders import processes
+from recbole_missrec import processes
 from dataset_builders.encoders import choose
 from dataset_builders.encoding import encode
 from recbole_missrec.data.features import write_features
