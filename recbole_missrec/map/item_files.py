@@ -56,7 +56,7 @@ def _read_pairs(path: Path) -> pd.Series:
         with path.open("rb") as file:
             if path.suffix == ".parquet":
                 names = parquet.ParquetFile(file).schema_arrow.names[:2]
-                table = parquet.read_table(file, columns=names).to_pandas()
+                table = parquet.read_table(file, columns=names).to_pandas(ignore_metadata=True)
             else:
                 table = pd.read_csv(file, **how)
     except OSError as error:
