@@ -104,6 +104,15 @@ class Page:
         self.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
         self.settle()
 
+    def pinch(self, x: float, y: float, before: float, after: float) -> None:
+        """Two fingers beside a place, each so far from it as before and then as after."""
+        self.call("Emulation.setTouchEmulationEnabled", enabled=True, maxTouchPoints=2)
+        for kind, apart in (("touchStart", before), ("touchMove", after)):
+            fingers = [{"x": x + side * apart, "y": y, "id": side + 1} for side in (-1, 1)]
+            self.call("Input.dispatchTouchEvent", type=kind, touchPoints=fingers)
+        self.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+        self.settle()
+
     def press(self, key: str) -> None:
         """Press a key."""
         text = KEYS.get(key, key if len(key) == 1 else "")

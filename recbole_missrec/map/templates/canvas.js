@@ -2,7 +2,7 @@
 const canvas = byId("map");
 const pen = canvas.getContext("2d", { alpha: false });
 const size = { width: 1, height: 1 }; // of the canvas, in pixels of the device, which is read often
-const stamps = {};
+const sheets = new Map(); // of sprites, by their size and colours
 const view = { zoom: 1, x: 0, y: 0 }; // the centre, in the units of xs and ys
 const middle = {};
 let frame = 0;
@@ -29,9 +29,9 @@ function measure() {
   Object.assign(middle, { width: Math.max(1, right - left), height: Math.max(1, high - low) });
 }
 
-/** Half of a mark's width: smaller the more points there are, larger close by. */
-function radius() {
-  const room = Math.sqrt(size.width * size.height / points) * 0.2;
+/** Half of a mark's width: smaller the more marks there are, larger close by. */
+function radius(marks) {
+  const room = Math.sqrt(size.width * size.height / marks) * 0.2;
   return Math.min(5 * ratio(), Math.max(1.1 * ratio(), room)) * Math.min(3, view.zoom ** 0.35);
 }
 
@@ -48,13 +48,15 @@ function polygon(brush, x, y, r, corners) {
   brush.closePath();
 }
 
-/** Draws the sprites for a size in the colours of the page: a column a hue, then one for points
- * that a search does not find. */
-function stamp(r) {
+/** Sprites of a size in the colours of the page: a column a hue, then one for points that a search
+ * does not find; a row a modality. */
+function stamps(r) {
   const style = getComputedStyle(document.documentElement);
   const colours = ["--dot-light", "--dot-chroma", "--faint", "--paper"].map(name =>
     style.getPropertyValue(name).trim());
-  if (stamps.drawnFor === [r, ...colours].join()) return;
+  const key = [r, ...colours].join();
+  if (sheets.has(key)) return sheets.get(key);
+  if (sheets.size > 8) sheets.clear();
   const [light, chroma, faint, paper] = colours;
   const cell = 2 * Math.ceil(r * 1.3) + 2;
   const sheet = make("canvas", { width: cell * (HUES + 1), height: cell * data.modalities.length });
@@ -75,12 +77,12 @@ function stamp(r) {
     });
   }
   const ink = brush.getImageData(0, 0, sheet.width, sheet.height).data;
-  Object.assign(stamps, { drawnFor: [r, ...colours].join(), cell, ground, ink, wide: sheet.width });
+  sheets.set(key, { cell, ground, ink, wide: sheet.width });
+  return sheets.get(key);
 }
 
 /** Blends a sprite into pixels; a browser's own drawing is far slower for 100,000 points. */
-function blend(pixels, left, top, column, row) {
-  const { cell, ink, wide } = stamps;
+function blend(pixels, { cell, ink, wide }, left, top, column, row) {
   const { width, height } = size;
   const right = Math.min(cell, width - left);
   const bottom = Math.min(cell, height - top);
@@ -97,21 +99,24 @@ function blend(pixels, left, top, column, row) {
 
 function draw() {
   frame = 0;
-  stamp(radius());
   const unit = scale();
-  const half = stamps.cell / 2;
+  const sheet = stamps(radius(state.found));
   const image = pen.createImageData(size.width, size.height);
-  new Uint32Array(image.data.buffer).fill(stamps.ground);
-  for (const finds of state.matches === null ? [true] : [false, true])
+  new Uint32Array(image.data.buffer).fill(sheet.ground);
+  for (const finds of state.matches === null ? [true] : [false, true]) {
+    const marks = finds ? sheet : stamps(radius(present));
     for (let point = 0; point < points; point++) {
       if (!visible(point) || found(point) !== finds) continue;
       const column = finds ? hueOf(interestOf[point]) : HUES;
-      const left = Math.round(across(point, unit) - half);
-      blend(image.data, left, Math.round(down(point, unit) - half), column, modalityOf(point));
+      const left = Math.round(across(point, unit) - marks.cell / 2);
+      const top = Math.round(down(point, unit) - marks.cell / 2);
+      blend(image.data, marks, left, top, column, modalityOf(point));
     }
+  }
   pen.putImageData(image, 0, 0);
-  if (state.marked) markHistory(unit, half);
-  if (state.point >= 0 && visible(state.point)) ring(state.point, unit, half + 3 * ratio(), 2);
+  if (state.marked) markHistory(unit, sheet.cell / 2);
+  if (state.point >= 0 && visible(state.point))
+    ring(state.point, unit, sheet.cell / 2 + 3 * ratio(), 2);
 }
 
 function ring(point, unit, r, width) {

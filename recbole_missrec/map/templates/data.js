@@ -8,6 +8,7 @@ const interestOf = unpack(data.interest, Int32Array); // -1 where an item lacks 
 const typical = unpack(data.typical, Int32Array); // the row of an interest, -1 at its end
 const items = data.tokens.length;
 const points = interestOf.length;
+const present = interestOf.filter(interest => interest >= 0).length;
 const perInterest = typical.length / data.words.length;
 
 const itemOf = point => point % items;
@@ -32,6 +33,7 @@ const state = {
   shown: data.modalities.map(() => true),
   search: "",
   matches: null, // of each interest whether the search finds it; null finds all
+  found: present, // number of their tokens
   point: -1,
   user: 0,
   marked: false,

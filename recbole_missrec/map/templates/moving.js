@@ -39,13 +39,13 @@ canvas.addEventListener("pointermove", event => {
   }
   const [other] = [...pointers].filter(([id]) => id !== event.pointerId).map(([, at]) => at);
   moved += Math.hypot(now.x - before.x, now.y - before.y);
+  const share = other ? 0.5 : 1; // each of two fingers moves the middle by half
+  view.x -= share * (now.x - before.x) / scale();
+  view.y += share * (now.y - before.y) / scale();
   if (other) {
     const apart = at => Math.max(1, Math.hypot(at.x - other.x, at.y - other.y));
     zoom(apart(now) / apart(before), (now.x + other.x) / 2, (now.y + other.y) / 2);
   }
-  const share = pointers.size > 1 ? 0.5 : 1; // each of two fingers moves the middle by half
-  view.x -= share * (now.x - before.x) / scale();
-  view.y += share * (now.y - before.y) / scale();
   pointers.set(event.pointerId, now);
   redraw();
 });

@@ -48,6 +48,8 @@ function search(text) {
     state.matches = Uint8Array.from(texts, (said, interest) =>
       isNumber ? String(interest) === wanted : said.includes(wanted));
   }
+  state.found = used.reduce((sum, interest) =>
+    sum + (state.matches === null || state.matches[interest] ? sizeOf(interest) : 0), 0);
   rows = MORE;
   for (const button of document.querySelectorAll("button.interest"))
     button.setAttribute("aria-pressed", String(button.dataset.interest === state.search));
