@@ -127,6 +127,7 @@ def collect(model: MISSRec, test: Any, given: dict[str, str], origin: str) -> Ma
     wanted = [item - 1 for reading in readings for item in (*reading.items, reading.target)]
     largest = np.argsort(-np.bincount(ids[ids >= 0], minlength=none), kind="stable")
     wanted += typical[largest].ravel().tolist()
+    say(f"{min(len(files), PICTURES)} pictures at most")
     return MapContent(
         dataset=dataset,
         origin=origin,

@@ -68,7 +68,7 @@ def test_the_page_of_a_training(
     assert said.out == ""
     assert re.fullmatch(
         r"44 tokens: projection by pca\n14 interests: typical items and words\n"
-        r"2 users: attention\npages/m.html is written, \d\d KiB\n",
+        r"2 users: attention\n0 pictures at most\npages/m.html is written, \d\d KiB\n",
         said.err,
     )
     page = Path("pages/m.html").read_text(encoding="utf-8")
