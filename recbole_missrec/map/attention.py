@@ -50,7 +50,7 @@ def attention(model: MISSRec, history: Interaction) -> Attention:
     Returns:
         The shares, on the CPU.
     """
-    packed = model.packed(history)
+    packed = model.packer()(None, history).to(history[model.ITEM_SEQ].device).packed
     inputs = model.history_inputs(model.item_table(packed.items))
     layers: Any = (model.encoder if model.decoder is None else model.decoder).layers
     with arguments(layers[-1]) as given:
