@@ -140,9 +140,9 @@ def browser(profile: Path) -> Iterator[Page]:
     (asked, commands), (answers, answered) = os.pipe(), os.pipe()
 
     def bind() -> None:  # the browser reads from 3 and writes to 4
-        read, write = os.dup(asked), os.dup(answered)
-        os.dup2(read, 3)
-        os.dup2(write, 4)
+        for end, number in ((os.dup(asked), 3), (os.dup(answered), 4)):
+            os.dup2(end, number)
+            os.set_inheritable(number, True)
 
     process = subprocess.Popen(
         [program, *FLAGS.split(), f"--user-data-dir={profile}"],
