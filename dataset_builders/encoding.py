@@ -22,10 +22,10 @@ from tqdm import tqdm
 from dataset_builders.dataset_files import ItemFeatures
 from dataset_builders.downloads import digest
 from dataset_builders.encoders.interface import Encoder, Loaded
-from dataset_builders.picture_files import open_picture
 from recbole_missrec import processes
 from recbole_missrec.errors import UsageError
 from recbole_missrec.files import replacing
+from recbole_missrec.picture_files import open_picture
 
 FORMAT = "recbole_missrec.encoding 1"  # changes when the same inputs would give other rows
 SMALLEST_PART, LARGEST_PART = 256, 4096  # items

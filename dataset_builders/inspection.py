@@ -10,8 +10,8 @@ import pandas as pd
 from dataset_builders.card import page, read_card
 from dataset_builders.dataset_files import CARD
 from dataset_builders.downloads import digest
-from dataset_builders.pictures import open_picture
 from recbole_missrec.errors import UsageError
+from recbole_missrec.picture_files import open_picture
 
 TEXT_WIDTH = 72
 

@@ -14,12 +14,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from dataset_builders.picture_files import open_picture
 from dataset_builders.records import read_record, write_record
 from dataset_builders.transfers import pause_before_retry
 from dataset_builders.web_requests import SILENCE, Failure, Limits, Web, host_name, passes
 from recbole_missrec.errors import UsageError
 from recbole_missrec.files import replacing
+from recbole_missrec.picture_files import open_picture
 
 DEFAULT_LIMITS = Limits()
 DECODERS = 2  # threads; each holds a decoded picture or two

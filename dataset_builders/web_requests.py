@@ -11,9 +11,9 @@ import anyio
 import httpcore
 import httpx
 
-from dataset_builders.picture_files import MOST_PIXELS
 from dataset_builders.public_network import PrivateAddress, PublicNetwork
 from dataset_builders.transfers import HEADERS, REDIRECTS, may_pass, pause_before_retry
+from recbole_missrec.picture_files import MOST_PIXELS
 
 GIVE_UP = 20  # tries in a row at a host that has not answered once
 REDIRECT = {301, 302, 303, 307, 308}

@@ -21,6 +21,8 @@ Train and evaluate MISSRec, or any RecBole model, on the same split, candidates 
   python run_recbole_missrec.py report DIR        write the report of a comparison anew
   python run_recbole_missrec.py convert OFFICIAL.pth --out=FILE
                                                   a checkpoint of the authors' code as one of this
+  python run_recbole_missrec.py map CHECKPOINT    write a page to look at the interests of a trained
+                                                  MISSRec; see `map --help`
 
   --dataset=NAME      a folder under data_path with NAME.inter and, for models with features,
                       NAME.MODALITY.safetensors; `python -m dataset_builders --help` makes them;
@@ -85,8 +87,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _help(words: Sequence[str]) -> str:
     """Of the command that comes first, or of all."""
     from recbole_missrec.comparison import grid, search
+    from recbole_missrec.map import command
 
-    own = {"compare": grid.HELP, "search": search.HELP}
+    own = {"compare": grid.HELP, "search": search.HELP, "map": command.HELP}
     return own.get(words[0], HELP) if words else HELP
 
 
@@ -129,6 +132,16 @@ def _evaluate(words: list[str]) -> int:
     from recbole_missrec.quick_start import evaluate
 
     evaluate(words[0], options)
+    return 0
+
+
+def _map(words: list[str]) -> int:
+    if not words or words[0].startswith("-"):
+        raise UsageError("map: which checkpoint? map saved/FILE.pth")
+    options = parse_options(words[1:])
+    from recbole_missrec.map.command import write_map
+
+    write_map(words[0], options)
     return 0
 
 
@@ -177,6 +190,7 @@ COMMANDS = {
     "report": _report,
     "evaluate": _evaluate,
     "convert": _convert,
+    "map": _map,
 }
 
 

@@ -102,16 +102,36 @@ def evaluate(checkpoint: str, command_line: dict[str, str]) -> dict[str, Any]:
         UsageError: not a checkpoint, an option that the training decided, or the data is not what
             it was trained on.
     """
-    stored = load_checkpoint(checkpoint)
+    trainer, loaders = restore(checkpoint, load_checkpoint(checkpoint), command_line)
+    train_data, valid_data, test_data = loaders
+    trainer.eval_collector.data_collect(train_data)
+    return report(trainer, valid_data, test_data)
+
+
+def restore(
+    checkpoint: str, stored: dict[str, Any], command_line: dict[str, str]
+) -> tuple[Any, tuple[Any, Any, Any]]:
+    """Data and trainer of a saved model, as its training had them; evaluating loads the weights.
+
+    Args:
+        checkpoint: path of a best checkpoint.
+        stored: its content.
+        command_line: options that override the stored ones, see ``evaluate``.
+
+    Returns:
+        As ``prepare``.
+
+    Raises:
+        UsageError: an unfinished run, or an option that the training decided.
+    """
     if "optimizer" in stored:
         raise UsageError(f"{checkpoint}: of an unfinished run; go on with --resume={checkpoint}")
     stored["config"] |= {"result_file": None, "per_user": None, "resume": None}  # the training's
     config = stored_config(stored, command_line)
     check_unchanged(stored["config"], config.resolved, LEAVES_MODEL)
-    trainer, (train_data, valid_data, test_data) = prepare(config, start=False)
+    trainer, loaders = prepare(config, start=False)
     trainer.saved_model_file, trainer.best_epoch = checkpoint, stored["epoch"]
-    trainer.eval_collector.data_collect(train_data)
-    return report(trainer, valid_data, test_data)
+    return trainer, loaders
 
 
 def stored_config(checkpoint: dict[str, Any], command_line: dict[str, str]) -> Config:

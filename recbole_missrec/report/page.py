@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
+from recbole_missrec.pages import render_page
 from recbole_missrec.report import figures, run_tables, tables
 from recbole_missrec.report.figures import Drawing
 from recbole_missrec.report.results import Run
@@ -117,14 +115,11 @@ def render(content: list[Chapter], notices: list[Table], appendix: list[Table]) 
     Returns:
         One file that needs no other.
     """
-    environment = Environment(
-        loader=PackageLoader("recbole_missrec.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
+    return render_page(
+        "recbole_missrec.report",
+        "report.html",
+        chapters=content,
+        notices=notices,
+        appendix=appendix,
+        places=PLACES,
     )
-    environment.filters["trusted"] = Markup  # for what this package has drawn
-    template = environment.get_template("report.html")
-    return template.render(chapters=content, notices=notices, appendix=appendix, places=PLACES)

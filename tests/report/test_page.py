@@ -1,51 +1,18 @@
 """The page in a browser: no messages, no overflow, light and dark."""
 
-import html
-import re
-import shutil
-import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from recbole_missrec.report.write import write_report
+from tests.browser import Page, browser
 from tests.report.folders import NASTY, planned, write_comparison, write_plan, write_run
 
-FLAGS = "--headless --no-sandbox --disable-gpu --hide-scrollbars --enable-logging=stderr"
-WIDTHS = (360, 1280)
-# The page in a frame of each width; their measures become the title.
-PROBE = """<!doctype html><title></title>{frames}<script>
-addEventListener("load", () => {{
-  document.title = [...document.querySelectorAll("iframe")].map(frame => {{
-    const root = frame.contentDocument.documentElement;
-    const body = getComputedStyle(frame.contentDocument.body);
-    return [root.clientWidth, root.scrollWidth, body.backgroundColor, body.color].join(" ");
-  }}).join(" / ");
-}});
-</script>"""
-
-
-def browse(page: Path, *flags: str) -> tuple[str, list[str]]:
-    """What a browser makes of a page, and what it says on its console."""
-    browser = shutil.which("chromium")
-    if browser is None:
-        pytest.fail("the tests of the page need chromium: apt-get install chromium")
-    profile = f"--user-data-dir={page.parent / 'profile'}"
-    command = [browser, *FLAGS.split(), "--dump-dom", profile, *flags, page.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    return done.stdout, re.findall(r"CONSOLE.*", done.stderr)
-
-
-def measure(report: Path, *flags: str) -> list[list[str]]:
-    """Width, width of the content, background and ink in a frame of each of `WIDTHS`."""
-    text = html.escape(report.read_text(encoding="utf-8"))
-    frames = "".join(f'<iframe width={width} srcdoc="{text}"></iframe>' for width in WIDTHS)
-    probe = report.parent / "probe.html"
-    probe.write_text(PROBE.format(frames=frames), encoding="utf-8")
-    dom, said = browse(probe, *flags)
-    assert said == []
-    (title,) = re.findall("<title>(.*?)</title>", dom)[:1]
-    return [re.findall(r"rgba?\([^)]*\)|\S+", measures) for measures in title.split(" / ")]
+LIGHT = ["rgb(252, 251, 248)", "rgb(29, 28, 26)"]
+DARK = ["rgb(23, 22, 20)", "rgb(233, 229, 220)"]
+MEASURES = """[document.documentElement.clientWidth, document.documentElement.scrollWidth,
+    getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]"""
 
 
 @pytest.fixture(scope="module")
@@ -65,24 +32,30 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_report(out)[0]
 
 
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    with browser(tmp_path_factory.mktemp("profile")) as page:
+        yield page
+
+
 @pytest.mark.slow
-def test_nothing_is_said_on_the_console(report: Path) -> None:
-    dom, said = browse(report)
-    assert said == []
-    assert dom.count("<svg") > 20
+def test_nothing_is_said_on_the_console(report: Path, page: Page) -> None:
+    page.open(report)
+    assert page.said() == []
+    assert page.run("document.querySelectorAll('svg').length") > 20
     # and it would be: the policy of the page lets nothing in
     spoilt = report.with_name("spoilt.html")
     image = '<main id="content"><img src="http://localhost:1/x.png" alt="">'
     spoilt.write_text(report.read_text().replace('<main id="content">', image))
-    assert "violates the following Content Security Policy" in browse(spoilt)[1][0]
+    page.open(spoilt)
+    assert "violates the following Content Security Policy" in page.said()[0]
 
 
 @pytest.mark.slow
-def test_it_fits_a_telephone_and_a_desk_in_light_and_dark(report: Path) -> None:
-    light = measure(report, "--blink-settings=preferredColorScheme=1")
-    dark = measure(report, "--blink-settings=preferredColorScheme=0")
-    for measures in (light, dark):
-        assert [shown[0] for shown in measures] == ["360", "1280"]
-        assert all(shown[1] == shown[0] for shown in measures)
-    assert light[0][2:] == light[1][2:] == ["rgb(252, 251, 248)", "rgb(29, 28, 26)"]
-    assert dark[0][2:] == dark[1][2:] == ["rgb(23, 22, 20)", "rgb(233, 229, 220)"]
+@pytest.mark.parametrize("width", [360, 1280])
+@pytest.mark.parametrize("dark", [False, True])
+def test_it_fits_a_telephone_and_a_desk_in_light_and_dark(
+    report: Path, page: Page, width: int, dark: bool
+) -> None:
+    page.open(report, width, dark=dark)
+    assert page.run(MEASURES) == [width, width, *(DARK if dark else LIGHT)]

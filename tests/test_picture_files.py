@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dataset_builders.pictures import open_picture
+from recbole_missrec.picture_files import open_picture
 from tests.dataset_builders.test_pictures import encoded, noise
 
 RED, WHITE = (255, 0, 0), (255, 255, 255)
