@@ -246,15 +246,15 @@ class MISSRec(SequentialRecommender):
             interaction = packer(None, interaction).to(device)
         return interaction
 
-    def sequence_embedding(self, packed: Packed, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Normalised sequence embeddings u and the orthogonality regulariser R.
+    def sequence_embedding(self, packed: Packed, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Normalised sequence embeddings u and the interest representations xi.
 
         Args:
             packed: histories.
             inputs: of the items in their places, ``[places, times * dim]``.
 
         Returns:
-            ``[batch, dim]`` and a scalar.
+            ``[batch, dim]`` and ``[interest slots, dim]``, None without interests.
         """
         position = self.position_embedding(packed.position)  # [places, dim]
         tokens = inputs.unflatten(1, (-1, position.shape[1])) + position[:, None]
@@ -263,15 +263,21 @@ class MISSRec(SequentialRecommender):
         centroids = self.centroids[packed.distinct]  # [distinct, dim]
         reading = READINGS[self.reading]
         u, interests = reading(self.encoder, self.decoder, tokens, centroids, packed)
-        u = F.normalize(u[packed.restore], dim=-1)
+        return F.normalize(u[packed.restore], dim=-1), interests
+
+    def regulariser(self, interests: Tensor | None, packed: Packed) -> Tensor:
+        """The orthogonality regulariser R of a training batch, a scalar.
+
+        With several processes it is the sum over the rows of this one, over a number of all rows,
+        times the number of processes: R is their mean, as it is of the gradients.
+        """
         if interests is None:
-            return u, u.new_zeros(())
+            return self.centroids.new_zeros(())
         terms, reduce = ORTHOGONALITY[self.options["orthogonality"]]
         values, counts = by_row(terms, interests, packed.interests)  # [rows]
-        # the sum over this process's rows over a number of all rows: R is the processes' mean
-        return u, processes.world_size() * reduce(values, processes.joined(counts))
+        return processes.world_size() * reduce(values, processes.joined(counts))
 
-    def copy_embedding(self, packed: Packed) -> tuple[Tensor, Tensor]:
+    def copy_embedding(self, packed: Packed) -> tuple[Tensor, Tensor | None]:
         """The same of augmented copies, whose items from ``n_items`` on have altered features."""
         altered = packed.items >= self.n_items
         table = self.item_table(packed.items % self.n_items, altered=altered)
@@ -350,7 +356,7 @@ class MISSRec(SequentialRecommender):
         table = self.item_table(slice(0, self.n_items) if whole else packed.items)
         history = self.history(interaction)
         place = packed.items[packed.item] if whole else packed.item
-        u, regulariser = self.sequence_embedding(
+        u, interests = self.sequence_embedding(
             packed, F.embedding(place, self.history_inputs(table))
         )
         if whole:
@@ -358,11 +364,12 @@ class MISSRec(SequentialRecommender):
             loss = F.cross_entropy(scores, targets - 1)
         else:
             loss = OBJECTIVES[self.options["softmax"]](self, u, interaction.batch, history)
+        regulariser = self.regulariser(interests, packed)
         if interaction.copies is not None:
-            v, of_copies = self.copy_embedding(interaction.copies.packed)
+            v, interests = self.copy_embedding(interaction.copies.packed)
             how = interaction.batch, interaction.copies, self.options["temperature"]
             loss = loss + self.options["sequence_contrast"] * copy_contrast(u, v, *how)
-            regulariser = regulariser + of_copies
+            regulariser = regulariser + self.regulariser(interests, interaction.copies.packed)
         return loss + self.options["gamma"] * regulariser
 
     @torch.no_grad()

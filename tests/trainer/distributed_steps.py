@@ -1,10 +1,11 @@
 """Three training steps, in one process or several: ``python -m tests.trainer.distributed_steps``.
 
-Arguments: options as JSON, float32 or float64, file for the weights and the gradients.
+Arguments: options as JSON, and a file for weights and gradients by dtype.
 """
 
 import json
 import sys
+from typing import Any
 
 import torch
 
@@ -15,11 +16,13 @@ from recbole_missrec.quick_start import prepare
 STEPS = 3
 
 
-def main(options: str, dtype: str, out: str) -> None:
-    given = json.loads(options)
-    model, dataset = given.pop("model", "MISSRec"), given.pop("dataset")
-    trainer, (train_data, _, _) = prepare(Config(model, dataset, config_dict=given))
-    model = trainer.model.to(getattr(torch, dtype))
+def steps(options: dict[str, Any], dtype: torch.dtype) -> dict[str, Any]:
+    """Gradients of each step, and the weights after the last one."""
+    given = {"model": "MISSRec", **options}
+    trainer, (train_data, _, _) = prepare(
+        Config(given.pop("model"), given.pop("dataset"), config_dict=given)
+    )
+    model = trainer.model.to(dtype)
     if hasattr(model, "discover_interests"):
         trainer._discover_interests(0)
     trainer._set_transform(train_data, 0)
@@ -32,9 +35,13 @@ def main(options: str, dtype: str, out: str) -> None:
             {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
         )
         trainer.optimizer.step()
-    if processes.rank() == 0:
-        torch.save({"weights": model.state_dict(), "gradients": gradients}, out)
+    return {"weights": model.state_dict(), "gradients": gradients}
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    found = {
+        str(dtype): steps(json.loads(sys.argv[1]), dtype)
+        for dtype in (torch.float64, torch.float32)
+    }
+    if processes.rank() == 0:
+        torch.save(found, sys.argv[2])

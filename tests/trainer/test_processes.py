@@ -26,11 +26,11 @@ FORMS: dict[str, dict[str, Any]] = {
     "pre-training, released regulariser": PRETRAINING
     | {"orthogonality": "released", "seq_mm_fusion": "contextual"},
     "fine-tuning": {"dataset": "one"},
-    "UniSRec": {"dataset": "one", "model": "UniSRec"},
+    "SASRecContent": {"dataset": "one", "model": "SASRecContent"},
 }
 NO_DROPOUT: dict[str, dict[str, float]] = {
     "MISSRec": {"dropout": 0.0, "gamma": 0.7},
-    "UniSRec": {f"{part}_dropout_prob": 0.0 for part in ("hidden", "attn", "adaptor")},
+    "SASRecContent": {"hidden_dropout_prob": 0.0, "attn_dropout_prob": 0.0},
 }
 
 
@@ -70,19 +70,21 @@ def test_two_processes_take_the_steps_of_one(
     shops: Path, tmp_path: Path, form: dict[str, Any]
 ) -> None:
     """Weights to 1e-9 in float64, gradients of each step to 1e-5 in float32."""
-    given = json.dumps(options(shops, form))
-    for dtype, tolerance in (("float64", 1e-9), ("float32", 1e-5)):
-        found = []
-        for processes in (1, 2):
-            out = tmp_path / f"{processes}.pt"
-            words = ("tests.trainer.distributed_steps", given, dtype, str(out))
-            done = run(tmp_path, *words, processes=processes)
-            assert done.returncode == 0, done.stderr[-3000:]
-            found.append(torch.load(out, weights_only=True))
-        one, two = found
+    found = []
+    for processes in (1, 2):
+        out = tmp_path / f"{processes}.pt"
+        given = json.dumps(options(shops, form))
+        done = run(
+            tmp_path, "tests.trainer.distributed_steps", given, str(out), processes=processes
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        found.append(torch.load(out, weights_only=True))
+    for dtype, tolerance in (("torch.float64", 1e-9), ("torch.float32", 1e-5)):
+        one, two = (each[dtype] for each in found)
         assert len(one["gradients"]) == 3
-        steps = [*zip(one["gradients"], two["gradients"], strict=True)]
-        pairs = steps if dtype == "float32" else [*steps, (one["weights"], two["weights"])]
+        pairs = [*zip(one["gradients"], two["gradients"], strict=True)]
+        if dtype == "torch.float64":  # Adam makes steps of rounding noise where gradients are zero
+            pairs.append((one["weights"], two["weights"]))
         for expected, shared in pairs:
             for name, value in expected.items():
                 error = (shared[name] - value).abs().max()
