@@ -1,6 +1,7 @@
 """The machine of this process: what it is, the peak of memory, giving back what is free."""
 
 import ctypes
+import os
 import platform
 import resource
 import sys
@@ -50,3 +51,14 @@ def release_free_memory() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:
         trim(0)
+
+
+def memory_limit_mib(device: torch.device) -> float:
+    """Memory of the GPU, or of the machine or the container that this process runs in, in MiB."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory / 2**20
+    limit = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    group = Path("/sys/fs/cgroup/memory.max")
+    if group.is_file() and (text := group.read_text().strip()).isdecimal():
+        limit = min(limit, int(text))
+    return limit / 2**20

@@ -24,7 +24,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "structure": ("encoder_decoder", "no_decoder", "no_interests"),
     "seq_mm_fusion": ("add", "contextual"),
     "item_mm_fusion": ("static", "dynamic_shared", "dynamic_instance"),
-    "interest_method": ("dpc_knn", "kmeans"),
+    "interest_method": ("dpc_knn", "dpc_knn_ivf", "kmeans", "auto"),
     "orthogonality": ("mean_cosine", "released"),
     "softmax": ("full", "sampled", "in_batch"),
     "tune": ("full", "adapters", "bias", "none", "all_but_adapters"),
@@ -65,7 +65,9 @@ RANGES: dict[str, tuple[float, float]] = {
     "sequence_contrast": (0.0, 1e6),
     "interest_ratio": (1e-9, 1.0),
     "knn_local_ratio": (1e-9, 1.0),
+    "knn_neighbours": (1, 10**6),
     "interest_every": (1, 10**6),
+    "interest_moved": (0.0, 1e6),
     "max_train_prefixes": (1, 10**9),
     "MAX_ITEM_LIST_LENGTH": (1, 10**6),
     "seed": (0, 2**31 - 1),
@@ -76,7 +78,7 @@ RANGES: dict[str, tuple[float, float]] = {
 # options that are off by default, which therefore does not show their type
 TEXTS = ("result_file", "per_user", "resume", "build", "pretrained")
 MAPPINGS = ("clip_grad_norm", "seq_len", "threshold", "val_interval")
-OPTIONAL = ("max_train_prefixes",)  # None turns them off where props turn them on
+OPTIONAL = ("max_train_prefixes", "knn_neighbours")  # None turns them off
 BUILDER = "python -m dataset_builders "
 INTERVALS = ("user_inter_num_interval", "item_inter_num_interval")
 _BOUND = r"\s*-?(inf|\d+(\.\d+)?)\s*"
@@ -229,6 +231,11 @@ def _check_together(values: Mapping[str, Any]) -> None:
         raise UsageError(f"--per_user={values['per_user']}: is the result_file; name another file")
     if values["build"] and not values["build"].startswith(BUILDER):
         raise UsageError(f"--build={values['build']}: must begin with `{BUILDER.strip()}`")
+    method = values.get("interest_method")
+    if method == "dpc_knn_ivf" and not find_spec("faiss"):
+        raise UsageError(f"--interest_method={method}: needs faiss; `pip install faiss-cpu`")
+    if values.get("interest_warm_start") and method not in ("kmeans", "auto"):
+        raise UsageError(f"--interest_warm_start=True: only for kmeans or auto, not {method}")
     modalities = values.get("modalities")
     if modalities is not None and not (
         isinstance(modalities, list)

@@ -91,6 +91,9 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Refused:
         ("--epochs=True", "--epochs=True: must be a number"),
         ("--dropout=1.5", "--dropout=1.5: must lie between 0 and 0.99"),
         ("--interest_ratio=0", "--interest_ratio=0: must lie between 1e-09 and 1"),
+        ("--knn_neighbours=0", "--knn_neighbours=0: must lie between 1 and 1e+06"),
+        ("--knn_neighbours=2.5", "--knn_neighbours=2.5: must be a whole number"),
+        ("--interest_warm_start=True", "--interest_warm_start=True: only for kmeans or auto, not"),
         ("--learning_rate=.nan", "--learning_rate=nan: must lie between 0 and 10"),
         ("--result_file=1", "--result_file=1: must be text; write --result_file=\"'1'\""),
         ("--data_path=3", "--data_path=3: must be text; write --data_path=\"'3'\""),
@@ -170,6 +173,14 @@ def test_option_that_is_refused(refused: Refused, words: str, message: str) -> N
     separate = [f"--{word}" if word[0].isalpha() and "=" in word else word
                 for word in words.replace(" --", "\n--").splitlines()]  # fmt: skip
     assert message in refused("--dataset=nowhere", *separate)
+
+
+def test_an_index_without_faiss_is_refused(
+    refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "faiss", None)  # how Python marks a module as absent
+    message = refused("--dataset=nowhere", "--interest_method=dpc_knn_ivf")
+    assert "--interest_method=dpc_knn_ivf: needs faiss; `pip install faiss-cpu`" in message
 
 
 @pytest.mark.parametrize(

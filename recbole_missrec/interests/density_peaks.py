@@ -1,19 +1,35 @@
-"""Density peaks on k nearest neighbours (DPC-KNN), exact, without the N x N matrix.
+"""Density peaks on k nearest neighbours (DPC-KNN) without the N x N matrix.
 
 Source: MISSRec, section 3.2; Du et al., Study on density peaks clustering based on k-nearest
-neighbors, 2016. Matrix products only find candidates; every distance that decides is recomputed
-by direct differences in float64, so that results depend on neither block size nor threads.
+neighbors, 2016.
 """
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
-_BLOCK_ELEMENTS = 2**21  # entries of a temporary matrix: 16 MiB, near the caches
-_SLACK = 8  # further candidates, against rounding in the matrix products
+from recbole_missrec.interests.neighbours import (
+    Cloud,
+    blocks,
+    cloud,
+    nearest,
+    nearest_centre,
+    neighbours,
+    squared_distances,
+)
+
+_PEAKS = 2**12  # searched for together
 
 
 def density_peaks(
-    points: Tensor, num_clusters: int, neighbours: int, include_self: bool = False
+    points: Tensor,
+    num_clusters: int,
+    k: int,
+    include_self: bool = False,
+    index_seed: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Cluster points around density peaks.
 
@@ -21,13 +37,22 @@ def density_peaks(
     far from any denser point. Denser is the lower mean squared distance, then the lower index, so
     that duplicates of a peak do not all become centres. If one of a point's neighbours is denser,
     the nearest such neighbour is its nearest denser point; only local peaks need a search over
-    all points. Time O(n^2 dim) in matrix products, memory O(n neighbours).
+    all points, among those that are denser. Memory O(n (k + dim)); time O(n^2 dim) in matrix
+    products. Approximately, with an index for neighbours and nearest centres, O(n^1.5 dim), but
+    for the peaks.
+
+    Permuted points give the permuted clusters as long as only duplicates are equally dense, and
+    the scores of the last centre and of the best point that is none differ.
+
+    No earlier result helps: there are no iterations that could start from it, and neighbours are
+    known to be the nearest only when all points have been looked at.
 
     Args:
         points: ``[n, dim]``.
         num_clusters: number of centres, at most n.
-        neighbours: k of the k nearest neighbours.
+        k: number of nearest neighbours; n - 1 where it is more.
         include_self: count the point itself as its first neighbour, as the released code does.
+        index_seed: of the index of an approximate search; None searches exactly.
 
     Returns:
         Cluster of each point, long ``[n]``, and the mean of each cluster, ``[num_clusters, dim]``
@@ -36,88 +61,100 @@ def density_peaks(
     Raises:
         ValueError: more clusters than points.
     """
-    n = len(points)
+    n, dim = points.shape
     if num_clusters > n:
         raise ValueError(f"{num_clusters} clusters of {n} points")
-    x = points.detach().double()  # [n, dim]
-    k = max(1, min(neighbours - include_self, n - 1))
-    index, squared = _nearest_neighbours(x, k)  # [n, k]
-    mean_squared = squared.sum(1) / ((k + include_self) * x.shape[1])  # [n], scaled by 1 / dim
-    density_rank = torch.argsort(torch.argsort(mean_squared, stable=True))  # [n], 0 is the densest
-    delta = _distance_to_denser(x, index, squared, density_rank) / x.shape[1] ** 0.5  # [n]
+    points = points.detach()
+    if n == 1:
+        return torch.zeros(1, dtype=torch.long, device=points.device), points.clone()
+    k = min(max(1, k - include_self), n - 1)
+    index = torch.empty(n, k, dtype=torch.int32, device=points.device)
+    mean_squared = torch.empty(n, dtype=torch.float64, device=points.device)  # scaled by 1 / dim
+    find_neighbours, find_centre = _searches(index_seed)
+    for rows, squared, index[rows] in find_neighbours(points, k):
+        mean_squared[rows] = squared.sum(1) / ((k + include_self) * dim)
+    order = torch.argsort(mean_squared, stable=True)  # densest first
+    place = torch.empty_like(order)  # in this order
+    place[order] = torch.arange(n, device=order.device)
+    ranked = cloud(points[order])
+    delta = torch.empty_like(mean_squared)
+    delta[order] = _squared_to_denser(ranked, index, order, place).sqrt() / dim**0.5  # [n]
     score = delta.log() - mean_squared  # log of exp(-mean_squared) * delta, which underflows
     centres = torch.sort(score, descending=True, stable=True).indices[:num_clusters]
-    assignment = _nearest_centre(x, centres)
+    # where a centre is 0 away from a denser point, the first point at this place is a centre, too
+    apart = place[centres[: max(1, int((delta[centres] > 0).sum()))]]
+    assignment = torch.empty_like(order)
+    assignment[order] = find_centre(ranked, ranked[apart])
+    assignment[centres] = torch.arange(num_clusters, device=order.device)
     return assignment, cluster_means(points, assignment, num_clusters)
 
 
 def cluster_means(points: Tensor, assignment: Tensor, num_clusters: int) -> Tensor:
-    """Mean of the points of each cluster, ``[num_clusters, dim]``; zero for an empty one."""
-    sums = torch.zeros(num_clusters, points.shape[1], dtype=torch.float64, device=points.device)
-    sums.index_add_(0, assignment, points.detach().double())
-    sizes = torch.bincount(assignment, minlength=num_clusters).clamp(min=1)
-    return (sums / sizes[:, None]).to(points.dtype)
+    """Mean of the points of each cluster, ``[num_clusters, dim]``; zero for an empty one.
+
+    Each sum is taken in the order of the points, on a GPU too; a few columns at a time, so that
+    memory stays below that of the points.
+    """
+    order = assignment.argsort(stable=True)
+    sizes = torch.bincount(assignment, minlength=num_clusters)
+    means = [
+        torch.segment_reduce(part[order].double(), "mean", lengths=sizes, initial=0)
+        for part in points.detach().split(32, dim=1)
+    ]
+    return torch.cat(means, 1).to(points.dtype)
 
 
-def _nearest_neighbours(x: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k nearest other points of each point and their squared distances, both ``[n, k]``."""
-    if len(x) == 1:
-        return x.new_zeros(1, 1, dtype=torch.long), x.new_zeros(1, 1)
-    candidates = min(k + _SLACK, len(x) - 1)
-    index = torch.empty(len(x), k, dtype=torch.long, device=x.device)
-    squared = x.new_empty(len(x), k)  # both at once: kept parts of each block would scatter memory
-    for rows in _blocks(len(x), max(len(x), candidates * x.shape[1])):
-        rough = _rough_squared(x[rows], x)
-        rough[torch.arange(len(rows)), rows] = torch.inf
-        near = rough.topk(candidates, largest=False).indices  # [rows, candidates]
-        exact, order = _exact_squared(x[rows], x[near]).sort(1)
-        index[rows], squared[rows] = near.gather(1, order)[:, :k], exact[:, :k]
-    return index, squared
+def _searches(index_seed: int | None) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """What finds the neighbours of all points, and what the nearest centre of each."""
+    if index_seed is None:
+        return neighbours, nearest_centre
+    from recbole_missrec.interests.ivf import likely_nearest_centre, likely_neighbours
+
+    return (
+        partial(likely_neighbours, seed=index_seed),
+        partial(likely_nearest_centre, seed=index_seed),
+    )
 
 
-def _distance_to_denser(x: Tensor, index: Tensor, squared: Tensor, density_rank: Tensor) -> Tensor:
-    """Distance of each point to its nearest denser one; of the densest to its farthest, ``[n]``."""
-    denser = density_rank[index] < density_rank[:, None]  # [n, k]
-    delta = squared.masked_fill(~denser, torch.inf).min(1).values.sqrt()  # [n]
-    peaks = torch.isinf(delta).nonzero().squeeze(1)  # the densest of their neighbours
-    for rows in _blocks(len(peaks), len(x)):
-        peak = peaks[rows]
-        rough = _rough_squared(x[peak], x)
-        is_densest = density_rank[peak] == 0
-        rough[density_rank[None, :] >= density_rank[peak, None]] = torch.inf
-        near = rough.topk(min(_SLACK, len(x)), largest=False)
-        exact = _exact_squared(x[peak], x[near.indices]).masked_fill(near.values.isinf(), torch.inf)
-        delta[peak] = exact.min(1).values.sqrt()
-        if is_densest.any():
-            top = x[peak[is_densest]]  # [1, dim]
-            far = _rough_squared(top, x).topk(min(_SLACK, len(x))).indices
-            delta[peak[is_densest]] = _exact_squared(top, x[far]).max(1).values.sqrt()
-    return delta
+def _squared_to_denser(ranked: Cloud, index: Tensor, order: Tensor, place: Tensor) -> Tensor:
+    """Squared distance of each point to its nearest denser one, of the densest to its farthest.
+
+    Args:
+        ranked: the points, densest first.
+        index: neighbours of each point, nearest first, before they were ranked, ``[n, k]``.
+        order: point of each place, ``[n]``.
+        place: place of each point, ``[n]``.
+
+    Returns:
+        ``[n]``, of the ranked points.
+    """
+    n, k = index.shape
+    squared = torch.empty(n, dtype=torch.float64, device=order.device)
+    peaks = []
+    for rows in blocks(n, k, order.device):
+        near = place[index[order[rows]]]  # [rows, k]
+        denser = near < rows[:, None]
+        nearest_denser = near.gather(1, denser.byte().argmax(1, keepdim=True))  # [rows, 1]
+        squared[rows] = squared_distances(
+            ranked.points[rows], ranked.points, nearest_denser
+        ).squeeze(1)
+        peaks.append(rows[~denser.any(1)])
+    _search_peaks(ranked, torch.cat(peaks)[1:], squared)  # the first is the densest of all
+    everyone = torch.arange(n, device=order.device)[None]
+    squared[0] = squared_distances(ranked.points[:1], ranked.points, everyone).max()
+    return squared
 
 
-def _nearest_centre(x: Tensor, centres: Tensor) -> Tensor:
-    """Cluster of each point, ``[n]``: its nearest centre, the lower at ties; a centre: its own."""
-    assignment = torch.empty(len(x), dtype=torch.long, device=x.device)
-    candidates = min(_SLACK, len(centres))
-    for rows in _blocks(len(x), max(len(centres), candidates * x.shape[1])):
-        near = _rough_squared(x[rows], x[centres]).topk(candidates, largest=False).indices
-        exact = _exact_squared(x[rows], x[centres[near]])  # [rows, candidates]
-        nearest = exact == exact.min(1, keepdim=True).values
-        assignment[rows] = near.masked_fill(~nearest, len(centres)).min(1).values
-    assignment[centres] = torch.arange(len(centres), device=x.device)
-    return assignment
+def _search_peaks(ranked: Cloud, peaks: Tensor, squared: Tensor) -> None:
+    """Fill in the squared distance of some ranked points to the nearest of all denser ones."""
+    for start in range(0, len(peaks), _PEAKS):
+        group = peaks[start : start + _PEAKS]
 
+        def hide(bounds: Tensor, part: Tensor, first: int, group: Tensor = group) -> None:
+            limit = group[part] - first  # [part]
+            columns = torch.arange(bounds.shape[1], device=limit.device)
+            start = int(limit.min().clamp(0, len(columns)))
+            bounds[:, start:].masked_fill_(columns[start:] >= limit[:, None], torch.inf)
 
-def _blocks(rows: int, columns: int) -> tuple[Tensor, ...]:
-    """Row indices in blocks, so that a block's ``rows * columns`` temporary stays small."""
-    return torch.arange(rows).split(max(1, _BLOCK_ELEMENTS // columns))
-
-
-def _rough_squared(rows: Tensor, x: Tensor) -> Tensor:
-    """Squared distances by a matrix product, ``[rows, n]``, exact up to rounding."""
-    return torch.addmm(rows.square().sum(1)[:, None] + x.square().sum(1), rows, x.T, alpha=-2)
-
-
-def _exact_squared(rows: Tensor, others: Tensor) -> Tensor:
-    """Squared distances by direct differences: ``[rows, dim], [rows, m, dim] -> [rows, m]``."""
-    return (others - rows[:, None]).square_().sum(2)
+        found, _ = nearest(ranked[group], ranked[: int(group[-1])], 1, hide)
+        squared[group] = found.squeeze(1)

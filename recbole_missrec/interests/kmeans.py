@@ -1,35 +1,82 @@
-"""k-means by scikit-learn, with a k-means++ start; the method of the released code, repaired."""
+"""k-means by scikit-learn, or by faiss where there are many tokens and clusters."""
 
 import warnings
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from recbole_missrec.interests.density_peaks import cluster_means
 
+_LARGE = 10**8  # points times clusters; scikit-learn needs a minute here, half of it for the start
+_STEPS = 20  # of faiss
+_CHAIN = 50  # steps of the Markov chain that draws a first centroid
 
-def kmeans(points: Tensor, num_clusters: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Cluster points by Lloyd's algorithm. Time O(n num_clusters dim) an iteration, memory O(n).
+
+def kmeans(
+    points: Tensor, num_clusters: int, seed: int, start: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Cluster points by Lloyd's algorithm, on the processor.
+
+    Where points times clusters are at most 10^8, scikit-learn starts with k-means++ and compares
+    all points with all centroids in each step; else faiss, which has to be installed, draws the
+    start by a Markov chain (Bachem et al., Fast and provably good seedings for k-means, 2016) and
+    finds the nearest centroid by an index (``ivf``). Time of a step O(n num_clusters dim), or
+    O(n num_clusters^0.5 dim); memory O((n + num_clusters) dim).
 
     Args:
         points: ``[n, dim]``.
         num_clusters: at most n. Fewer are used where points have too few distinct values.
-        seed: of the k-means++ start.
+        seed: of the start.
+        start: cluster of each point, long ``[n]``, whose means are the first centroids instead.
 
     Returns:
         Cluster of each point, long ``[n]``, and the mean of each cluster,
         ``[num_clusters, dim]``; the last clusters stay empty (zero) where fewer are used.
     """
+    array = points.detach().float().cpu().numpy()
+    first = None
+    if start is not None:
+        first = cluster_means(points, start, num_clusters).float().cpu().numpy()
+    by = _by_faiss if len(points) * num_clusters > _LARGE else _by_scikit_learn
+    labels = torch.from_numpy(by(array, num_clusters, seed, first)).long()
+    _, assignment = labels.unique(return_inverse=True)
+    assignment = assignment.to(points.device)
+    return assignment, cluster_means(points, assignment, num_clusters)
+
+
+def _by_scikit_learn(
+    array: np.ndarray, num_clusters: int, seed: int, first: np.ndarray | None
+) -> np.ndarray:
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
     from threadpoolctl import threadpool_limits
 
+    start = "k-means++" if first is None else first
+    model = KMeans(num_clusters, init=start, n_init=1, max_iter=30, random_state=seed)
     # one thread: several add their sums in the order in which they end
     with warnings.catch_warnings(), threadpool_limits(1):
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct points than clusters
-        labels = KMeans(num_clusters, n_init=1, max_iter=30, random_state=seed).fit_predict(
-            points.detach().float().cpu().numpy()
-        )
-    _, assignment = torch.from_numpy(labels).long().unique(return_inverse=True)
-    assignment = assignment.to(points.device)
-    return assignment, cluster_means(points, assignment, num_clusters)
+        return model.fit_predict(array)
+
+
+def _by_faiss(
+    array: np.ndarray, num_clusters: int, seed: int, first: np.ndarray | None
+) -> np.ndarray:
+    import faiss
+
+    from recbole_missrec.interests.ivf import empty_index, search
+
+    model = faiss.Kmeans(
+        array.shape[1],
+        num_clusters,
+        niter=_STEPS,
+        seed=seed,
+        init_method=faiss.ClusteringInitMethod_AFK_MC2,
+        afkmc2_chain_length=_CHAIN,
+        min_points_per_centroid=1,  # no warning on stderr
+        update_index=True,  # centroids leave the lists that they were in at first
+    )
+    model.index = empty_index(num_clusters, array.shape[1], 1, seed)
+    model.train(array, init_centroids=first)  # leaves the last centroids in the index
+    return search(model.index, torch.from_numpy(array), 1)[:, 0].numpy()

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from recbole_missrec import processes
 from recbole_missrec.data.augmentation import RATE
 from recbole_missrec.interests.discovery import discover, num_interests
+from recbole_missrec.interests.health import Interests
 from recbole_missrec.losses.orthogonality import ORTHOGONALITY
 from recbole_missrec.model.dropout import dropout
 from recbole_missrec.model.fusion import CandidateFusion
@@ -193,26 +194,24 @@ class MISSRec(SequentialRecommender):
 
     @torch.no_grad()
     def discover_interests(self, epoch: int) -> None:
-        """Cluster the tokens of all items, before a training epoch.
+        """Cluster the tokens of all items, before a training epoch, unless they have hardly moved.
 
         Args:
-            epoch: index of the epoch, part of the seed of k-means.
+            epoch: index of the epoch, part of the seed; before the first there are no interests.
         """
         if self.options["structure"] == "no_interests":
             return
-        interests, health = discover(
-            self.item_tokens().transpose(0, 1),
-            self.present.T,
-            self.options["interest_ratio"],
-            self.options["interest_method"],
-            self.options["knn_local_ratio"],
-            self.options["knn_include_self"],
-            self.options["seed"] + epoch,
-        )
         none = len(self.centroids) - 1
-        self.interest_ids.copy_(interests.ids.masked_fill(interests.ids < 0, none))
-        self.centroids[:none] = interests.centroids
-        self.health, self._candidates = asdict(health), None
+        last = (
+            Interests(self.interest_ids, self.centroids[:none]) if epoch and self.health else None
+        )
+        tokens, seed = self.item_tokens().transpose(0, 1), self.options["seed"] + epoch
+        found = discover(tokens, self.present.T, self.options, seed, last)
+        if found is not None:
+            ids = found[0].ids
+            self.interest_ids.copy_(ids.masked_fill(ids < 0, none))
+            self.centroids[:none] = found[0].centroids
+            self.health, self._candidates = asdict(found[1]), None
 
     # --- sequences --------------------------------------------------------------------------
 

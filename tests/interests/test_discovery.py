@@ -1,21 +1,52 @@
-"""Discovery: absent tokens take no part; ids, centroids and health are what they say."""
+"""Discovery: absent tokens take no part; what is found, kept, refused and chosen."""
 
+import logging
 import math
+import sys
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
-from recbole_missrec.interests.discovery import discover, num_interests
-from recbole_missrec.interests.kmeans import kmeans
+from recbole_missrec.errors import Diverged
+from recbole_missrec.interests.discovery import (
+    EXACT_TOKENS,
+    choose,
+    discover,
+    num_interests,
+    num_neighbours,
+)
+from recbole_missrec.interests.health import Health, Interests
 
 # items 0 ... 3, two modalities; the padding item and one image are absent
 TOKENS = torch.tensor([[[9.0], [9.0]], [[0.0], [10.0]], [[1.0], [11.0]], [[2.0], [99.0]]])
 PRESENT = torch.tensor([[False, False], [True, True], [True, True], [True, False]])
+METHODS = ["dpc_knn", "dpc_knn_ivf", "kmeans", "auto"]
+OPTIONS = {
+    "interest_ratio": 0.4,
+    "knn_neighbours": None,
+    "knn_local_ratio": 0.2,
+    "knn_include_self": False,
+    "interest_moved": 0.0,
+    "interest_warm_start": False,
+}
+CPU = torch.device("cpu")
 
 
-@pytest.mark.parametrize("method", ["dpc_knn", "kmeans"])
+def found(
+    tokens: Tensor = TOKENS, method: str = "dpc_knn", last: Interests | None = None, **options: Any
+) -> tuple[Interests, Health]:
+    """What is discovered, where something is."""
+    given = OPTIONS | {"interest_method": method} | options
+    result = discover(tokens, PRESENT, given, seed=0, last=last)
+    assert result is not None
+    return result
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_two_interests_of_five_tokens(method: str) -> None:
-    interests, health = discover(TOKENS, PRESENT, 0.4, method, 0.2, False, seed=0)
+    interests, health = found(method=method)
     low, high = sorted(range(2), key=lambda k: float(interests.centroids[k]))
     expected = [[-1, -1], [low, high], [low, high], [low, -1]]
     assert interests.ids.tolist() == expected
@@ -23,6 +54,8 @@ def test_two_interests_of_five_tokens(method: str) -> None:
     assert (health.clusters, health.used, health.largest_share) == (2, 2, 0.6)
     entropy = -0.6 * math.log(0.6) - 0.4 * math.log(0.4)
     assert health.perplexity == pytest.approx(math.exp(entropy))
+    assert (health.mixed_share, health.changed_share) == (0.0, 1.0)
+    assert all(type(value) in (int, float) for value in vars(health).values())
 
 
 def test_number_of_interests_is_rounded_up() -> None:
@@ -31,10 +64,70 @@ def test_number_of_interests_is_rounded_up() -> None:
     assert num_interests(PRESENT, 1e-9) == 1
 
 
-def test_kmeans_is_the_same_for_a_seed_and_copes_with_duplicates() -> None:
-    points = torch.tensor([[0.0], [0.0], [4.0], [4.0]])
-    first, second = kmeans(points, 3, seed=5), kmeans(points, 3, seed=5)
-    assert torch.equal(first[0], second[0])
-    assert first[0][0] == first[0][1] != first[0][2] == first[0][3]
-    assert sorted(first[0].unique().tolist()) == [0, 1]  # the third stays empty, at the end
-    assert first[1][2].tolist() == [0.0]
+def test_neighbours_are_a_number_or_a_share_rounded_up() -> None:
+    assert num_neighbours(101, OPTIONS) == 21
+    assert num_neighbours(101, OPTIONS | {"knn_neighbours": 4}) == 4
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_tokens_that_are_no_numbers_are_refused(method: str, value: float) -> None:
+    tokens = TOKENS.clone()
+    tokens[3, 1] = value  # absent, which does not matter
+    found(tokens, method)
+    tokens[2, 0] = value
+    with pytest.raises(Diverged, match="a token of an item is not a number"):
+        found(tokens, method)
+
+
+def test_no_token_at_all_is_an_error() -> None:
+    with pytest.raises(ValueError, match="1 clusters of 0 points"):
+        discover(TOKENS, PRESENT & False, OPTIONS | {"interest_method": "dpc_knn"}, seed=0)
+
+
+def test_tokens_that_have_not_moved_keep_their_interests(caplog: pytest.LogCaptureFixture) -> None:
+    # tokens 0 1 2 and 10 11 move by 1 each: by 5 / (3 * 1 + 2 * 10.5) of their length
+    last, _ = found()
+    options = OPTIONS | {"interest_method": "dpc_knn"}
+    with caplog.at_level(logging.INFO):
+        kept = discover(TOKENS + 1, PRESENT, options | {"interest_moved": 0.21}, 0, last)
+    assert kept is None and "interests are kept: tokens moved by 20.83%" in caplog.text
+    interests, health = found(TOKENS + 1, last=last, interest_moved=0.2)
+    assert health.moved == pytest.approx(5 / 24)
+    assert health.changed_share == 0
+    assert interests.centroids.flatten().tolist() == [2.0, 11.5]
+    # without a threshold, and for the first time, whatever it is
+    assert found(last=last)[1].moved == 0
+    assert found(interest_moved=9.0)[1].moved == 1
+
+
+def test_only_a_warm_start_goes_on_from_the_last_interests() -> None:
+    # from {10, 11} and the rest no token of another group comes in: the names are kept, too
+    last = Interests(torch.tensor([[-1, -1], [1, 0], [1, 0], [1, -1]]), torch.zeros(2, 1))
+    for _ in range(3):
+        interests, health = found(method="kmeans", last=last, interest_warm_start=True)
+        assert torch.equal(interests.ids, last.ids) and health.changed_share == 0
+    stuck = torch.tensor([[-1, -1], [0, 1], [1, 1], [1, -1]])  # 0 alone; 1 2 10 11: no k-means end
+    interests, _ = found(method="kmeans", last=Interests(stuck, torch.zeros(2, 1)))
+    assert interests.centroids.sort(0).values.flatten().tolist() == [1.0, 10.5]
+
+
+def test_auto_takes_what_is_fast_and_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    limit = EXACT_TOKENS["cpu"]
+    method, reason = choose(limit, 300, 20, CPU)
+    assert method == "dpc_knn" and f"auto: {limit:,} tokens, at most {limit:,}; 6" in reason
+    method, reason = choose(limit + 1, 300, 20, CPU)
+    assert method == "dpc_knn_ivf" and f"more than {limit:,}" in reason
+    method, reason = choose(10**9, 300, 10**8, CPU)
+    assert method == "kmeans" and "auto: k 100,000,000 for 1,000,000,000 tokens" in reason
+    monkeypatch.setitem(sys.modules, "faiss", None)  # as where it is absent
+    method, reason = choose(limit + 1, 300, 20, CPU)
+    assert method == "dpc_knn" and "no faiss" in reason
+
+
+def test_a_refresh_is_one_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        found(method="auto")
+    assert caplog.text.count("\n") == 1
+    assert "interests by dpc_knn (auto: 5 tokens, at most 30,000; 512 MiB of " in caplog.text
+    assert "2 of 2 used, of 2 to 3 tokens (median 2, largest 60.0%)" in caplog.text

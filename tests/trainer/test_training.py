@@ -117,9 +117,11 @@ def interrupt(
         ("SASRec", {"ema_decay": 0.9}),
         ("SASRec", {"loss_type": "BPR", "learner": "adagrad"}),
         ("MISSRec", {"interest_every": 3, "interest_method": "kmeans", "stopping_step": 1}),
+        ("MISSRec", {"interest_method": "kmeans", "interest_warm_start": True}),
+        ("MISSRec", {"interest_method": "auto", "interest_moved": 0.1}),
         ("VQRec", {}),
     ],
-    ids=["SASRec", "SASRec-BPR", "MISSRec", "VQRec"],
+    ids=["SASRec", "SASRec-BPR", "MISSRec", "MISSRec-warm", "MISSRec-moved", "VQRec"],
 )
 def test_an_interrupted_run_goes_on_to_the_same_figures(
     shop: Path,
@@ -323,6 +325,24 @@ def test_interests_change_when_they_are_due(shop: Path, monkeypatch: pytest.Monk
     run(shop, epochs=5, interest_every=2, learning_rate=0.05)
     same = [torch.equal(a, b) for a, b in zip(seen, seen[1:], strict=False)]
     assert same == [True, False, True, False]
+
+
+def test_interests_are_kept_until_tokens_have_moved(shop: Path) -> None:
+    trainer, _ = prepare(tiny_config(shop, interest_moved=0.5, interest_method="dpc_knn_ivf"))
+    model = trainer.model
+    model.discover_interests(0)
+    first, health = model.centroids.clone(), model.health
+    for adapter in model.adapters.values():
+        adapter.weight.data *= 1.4
+        adapter.bias.data *= 1.4
+    model.discover_interests(1)
+    assert torch.equal(model.centroids, first) and model.health is health
+    for adapter in model.adapters.values():
+        adapter.weight.data *= 1.1
+        adapter.bias.data *= 1.1
+    model.discover_interests(2)
+    assert model.health["moved"] == pytest.approx(0.54)
+    assert not torch.equal(model.centroids, first)
 
 
 def test_adapter_tuning_leaves_the_rest_bit_for_bit(shop: Path) -> None:
