@@ -25,6 +25,7 @@ class GeneratedShop:
         self.items = items
         self.features = {name: torch.randn(items, dim) for name, dim in dims.items()}
         self.present = {name: torch.arange(items) > 0 for name in dims}
+        self.augmented: dict[str, torch.Tensor] = {}
         self.inter_feat = {"item_id": torch.arange(items)}
 
     def num(self, field: str) -> int:

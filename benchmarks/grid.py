@@ -116,3 +116,7 @@ def table(result: dict[str, Any]) -> str:
     ]
     shown = tabulate(rows, headers=["", "seconds", "least", "most"], floatfmt=".1f")
     return f"{shown}\ngrid over bare: {result['grid_over_bare']:.3f}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

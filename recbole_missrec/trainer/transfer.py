@@ -46,8 +46,9 @@ def start_from(path: str, model: "MISSRec", encoders: Mapping[str, str]) -> None
     Raises:
         UsageError: no checkpoint, or one that does not fit.
     """
-    how = {key: model.options[key] for key in ("fresh_adapters", "other_encoders")}
-    transfer = transfer_state(path, load_checkpoint(path), model, encoders, **how)
+    options = model.options
+    how = options["fresh_adapters"], options["other_encoders"]
+    transfer = transfer_state(path, load_checkpoint(path), model, encoders, *how)
     model.load_state_dict(transfer.state, strict=False)
     for note in transfer.notes:
         getLogger().info(f"{path}: {note}")

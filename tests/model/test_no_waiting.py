@@ -117,7 +117,7 @@ def test_a_step_calls_nothing_that_waits(
     monkeypatch.setattr(missrec, "CHUNK", chunk)
     monkeypatch.setattr(objectives, "CHUNK", chunk)
     model = tiny_model(shop, dropout=0.3, **options)
-    batch = model.packer()(None, random_batch(model))
+    batch = model.training_packer(0)(None, random_batch(model))
     methods.clear()
     with Watch() as watch:
         model.calculate_loss(batch).backward()
@@ -138,7 +138,7 @@ def test_a_step_needs_no_values(
     monkeypatch.setattr(missrec, "CHUNK", chunk)
     monkeypatch.setattr(objectives, "CHUNK", chunk)
     model = tiny_model(shop, dropout=0.3, **options)
-    batch = model.packer()(None, random_batch(model)).to("meta")
+    batch = model.training_packer(0)(None, random_batch(model)).to("meta")
     model.to("meta")
     loss = model.calculate_loss(batch)
     loss.backward()
@@ -151,7 +151,7 @@ def test_a_step_needs_no_values(
 @pytest.mark.parametrize("options", VARIANTS, ids=name_of)
 def test_a_prediction_needs_no_values(shop: Path, options: dict[str, Any]) -> None:
     model = tiny_model(shop, **options).eval()
-    batch = model.packer()(None, random_batch(model)).to("meta")
+    batch = model.training_packer(0)(None, random_batch(model)).to("meta")
     model.to("meta")
     scores = model.full_sort_predict(batch)
     assert (scores.shape, scores.device.type) == ((9, model.n_items), "meta")
