@@ -37,6 +37,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "eval_batch_size": (1, 10**12),
     "learning_rate": (0.0, 10.0),
     "weight_decay": (0.0, 10.0),
+    "train_share": (1e-9, 1.0),
     "ema_decay": (0.0, 0.99999),
     "stopping_step": (0, 10**6),
     "eval_step": (0, 10**6),

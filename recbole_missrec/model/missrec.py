@@ -2,7 +2,7 @@
 recommendation (Wang et al., ACM Multimedia 2023, arXiv 2308.11175)."""
 
 from dataclasses import asdict
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +19,7 @@ from recbole_missrec.losses.orthogonality import ORTHOGONALITY
 from recbole_missrec.model.dropout import dropout
 from recbole_missrec.model.fusion import CandidateFusion
 from recbole_missrec.model.history import History, HistoryBias
+from recbole_missrec.model.items import ItemSide, ItemTable
 from recbole_missrec.model.objectives import CHUNK, OBJECTIVES, chunks, copy_contrast
 from recbole_missrec.model.packing import Packed, PackedInteraction, Packer
 from recbole_missrec.model.reading import READINGS, by_row
@@ -26,21 +27,7 @@ from recbole_missrec.model.training import TrainingPacker
 from recbole_missrec.model.transformer import Decoder, Encoder
 
 
-class ItemTable(NamedTuple):
-    """Some items, each adapted once.
-
-    Attributes:
-        tokens: zero where a modality is absent, ``[modalities, items, dim]``.
-        ids: id embeddings, ``[items, dim]``, None without item ids.
-        items: which items these are, a slice or long ``[items]``.
-    """
-
-    tokens: Tensor
-    ids: Tensor | None
-    items: Any
-
-
-class MISSRec(SequentialRecommender):
+class MISSRec(ItemSide, SequentialRecommender):
     """Interests of a history, an embedding of the sequence, fused scores of the candidates.
 
     Args:
@@ -69,7 +56,7 @@ class MISSRec(SequentialRecommender):
             )
         present = torch.stack([dataset.present[m] for m in self.modalities])  # [M, items]
         self.register_buffer("present", present, persistent=False)
-        self.register_buffer("slots", self._slots(present), persistent=False)
+        self.register_buffer("slots", self.slots_of(present), persistent=False)
 
         self.adapters = nn.ModuleDict(
             {m: nn.Linear(dataset.features[m].shape[1], dim) for m in self.modalities}
@@ -121,69 +108,6 @@ class MISSRec(SequentialRecommender):
                     nn.init.zeros_(module.bias)
         if self.item_embedding is not None:
             nn.init.zeros_(self.item_embedding.weight[0])
-
-    def _slots(self, present: Tensor) -> Tensor:
-        """Which tokens an item gives a history, bool ``[items, slots]``.
-
-        ``add``: one. ``contextual``: one a present modality; the first without any.
-        """
-        if self.options["seq_mm_fusion"] == "add":
-            return torch.ones(self.n_items, 1, dtype=torch.bool)
-        slots = present.T.clone()  # [items, M]
-        slots[:, 0] |= ~slots.any(1)
-        return slots
-
-    # --- items ------------------------------------------------------------------------------
-
-    def item_tokens(self, items: Any = slice(None), altered: Tensor | None = None) -> Tensor:
-        """Tokens ``A_m(f_i^m)`` of some items, zero where absent, ``[modalities, items, dim]``.
-
-        Args:
-            items: a slice or long ``[items]``; all by default.
-            altered: which get augmented features, bool ``[items]``; none by default.
-        """
-        return torch.stack(
-            [
-                self.adapters[m](self._features(m, items, altered)) * present[items, None]
-                for m, present in zip(self.modalities, self.present, strict=True)
-            ]
-        )
-
-    def _features(self, modality: str, items: Any, altered: Tensor | None) -> Tensor:
-        """Features of some items, ``[items, d_m]``."""
-        rows = getattr(self, f"features_{modality}")[items]
-        if altered is None or (self.augmented and modality not in self.augmented):
-            return rows
-        if self.augmented:
-            other = getattr(self, f"augmented_{modality}")[items]
-        else:
-            other = F.dropout(rows, RATE)
-        return torch.where(altered[:, None], other, rows)
-
-    def item_table(
-        self,
-        items: Any = slice(None),
-        ids: Tensor | None = None,
-        altered: Tensor | None = None,
-    ) -> ItemTable:
-        """Adapt some items.
-
-        Args:
-            items: a slice or long ``[items]``; all by default.
-            ids: their id embeddings, where these are at hand, ``[items, dim]``.
-            altered: which get augmented features, bool ``[items]``; none by default.
-        """
-        if ids is None and self.item_embedding is not None:
-            ids = self.item_embedding.weight[items]
-        return ItemTable(self.item_tokens(items, altered), ids, items)
-
-    def history_inputs(self, table: ItemTable) -> Tensor:
-        """What an item adds to its position in a history, ``[items, times * dim]``."""
-        if self.options["seq_mm_fusion"] == "add":
-            inputs = table.tokens.sum(0)[:, None]  # [items, 1, dim]
-        else:
-            inputs = table.tokens.transpose(0, 1)  # [items, M, dim]
-        return (inputs if table.ids is None else inputs + table.ids[:, None]).flatten(1)
 
     def train(self, mode: bool = True) -> "MISSRec":
         """Switch mode; a new pass begins, so that an evaluation computes the items anew."""
@@ -282,64 +206,9 @@ class MISSRec(SequentialRecommender):
         table = self.item_table(packed.items % self.n_items, altered=altered)
         return self.sequence_embedding(packed, F.embedding(packed.item, self.history_inputs(table)))
 
-    # --- candidates -------------------------------------------------------------------------
-
-    def candidates(self, table: ItemTable) -> ItemTable:
-        """A table with vectors of length 1."""
-        ids = None if table.ids is None else F.normalize(table.ids, dim=-1)
-        return ItemTable(F.normalize(table.tokens, dim=-1), ids, table.items)
-
-    def score_candidates(self, u: Tensor, candidates: ItemTable) -> Tensor:
-        """Scores over the temperature.
-
-        Args:
-            u: normalised sequence embeddings, ``[batch, dim]``.
-            candidates: the items to score.
-
-        Returns:
-            ``[batch, items]``.
-        """
-        present = self.present[:, candidates.items]  # [M, items]
-        cosines = u @ candidates.tokens.transpose(1, 2)  # [M, batch, items]
-        content = self.fusion(cosines, present, candidates.items)  # [batch, items]
-        if candidates.ids is None:  # an item without any modality ranks last
-            scores = content.masked_fill(~present.any(0), -1.0)
-        else:
-            weight = self.options["id_weight"]
-            scores = (u @ candidates.ids.T + weight * content) / (1 + weight)
-        return scores / self.options["temperature"]
-
     def history(self, interaction: Interaction) -> History:
         """Histories of a batch."""
         return History(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
-
-    def scores(self, u: Tensor, candidates: ItemTable, history: History) -> Tensor:
-        """Scores over the temperature, those of items of the history shifted.
-
-        Args:
-            u: normalised sequence embeddings, ``[batch, dim]``.
-            candidates: the items to score.
-            history: of each row.
-
-        Returns:
-            ``[batch, items]``.
-        """
-        scores = self.score_candidates(u, candidates)
-        if self.history_bias is None:
-            return scores
-        return scores + self.history_bias(history, candidates.items) / self.options["temperature"]
-
-    def all_candidates(self) -> ItemTable:
-        """All items, kept for the rest of an evaluation pass; memory is theirs and a chunk's."""
-        if self._candidates is None:
-            shape = (len(self.modalities), self.n_items, self.centroids.shape[1])
-            tokens = self.centroids.new_empty(shape)
-            for items in chunks(0, self.n_items):
-                tokens[:, items] = F.normalize(self.item_tokens(items), dim=-1)
-            weight = None if self.item_embedding is None else self.item_embedding.weight
-            ids = None if weight is None else F.normalize(weight, dim=-1)
-            self._candidates = ItemTable(tokens, ids, slice(None))
-        return self._candidates
 
     # --- RecBole ----------------------------------------------------------------------------
 

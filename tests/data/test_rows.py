@@ -196,6 +196,16 @@ def test_a_capped_dozen(dozen: Path) -> None:
     assert (len(valid), len(test)) == (2, 2)
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_a_share_of_the_users_is_trained_on(dozen: Path, model: str) -> None:
+    """All rows of a user or none: with this seed users 2 and 3; all are evaluated."""
+    config = configure(dozen, "dozen", model, train_share=0.5, seed=4)
+    train, valid, test = own(config).build()
+    assert train.inter_feat["user_id"].tolist() == [2, 3]
+    assert valid.inter_feat["user_id"].tolist() == DOZEN_ROWS["valid"]["user_id"]
+    assert test.inter_feat["user_id"].tolist() == DOZEN_ROWS["test"]["user_id"]
+
+
 # --- other options, other models -----------------------------------------------------------------
 
 OPTIONS: list[dict[str, Any]] = [

@@ -1,0 +1,150 @@
+"""What a pre-training gives to another catalogue: ``python -m benchmarks.transfer``."""
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from tabulate import tabulate
+
+from benchmarks.measuring import arguments, machine, report, say
+from benchmarks.transfer_data import halves
+from recbole_missrec.comparison.execution import execute, read_result
+from recbole_missrec.comparison.plan import Run, plan_run
+from recbole_missrec.errors import UsageError
+from recbole_missrec.paths import props_dir
+
+DESCRIPTION = """\
+Pre-train MISSRec on one half of Scientific and tune it on the other, whose items and users it has
+not seen: products for 3D printing, against all others. Against SASRec and MISSRec from scratch,
+with item ids and without, and with a part of the training users.
+
+It may be killed: asked for again it goes on where it was. Results are kept in the folder FOLDER.
+"""
+WAYS = "scratch,adapters,full,bias"
+SHARES = "1,0.3,0.1"  # of the training users
+WHOLE = ("bias",)  # ways that are compared with all users alone
+IDS = {"with ids": "True", "without ids": "False"}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the study.
+
+    Args:
+        argv: words of the command line; those of the process by default.
+
+    Returns:
+        Exit status: 0, or 2 after a message about bad input.
+    """
+    parser = arguments("benchmarks.transfer", DESCRIPTION)
+    add = parser.add_argument
+    add("--folder", type=Path, default=Path("runs/transfer"), help="default: runs/transfer")
+    add("--data_path", type=Path, default=Path("dataset"), help="where Scientific is")
+    add("--seeds", default="2020,2021,2022", help="default: 2020,2021,2022")
+    add("--ways", default=WAYS, help=f"how models are tuned; default: {WAYS}")
+    add("--shares", default=SHARES, help=f"of the users trained on; default: {SHARES}")
+    add("--epochs", type=int, default=300, help="of each run, at most; default: 300")
+    args = parser.parse_args(argv)
+    return report([args.out], lambda: run(args), table)
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Pre-train, tune, and collect.
+
+    Args:
+        args: of the command line.
+
+    Returns:
+        What ``--out`` holds.
+
+    Raises:
+        UsageError: Scientific is absent, or a run failed.
+    """
+    data = args.folder / "dataset"
+    halves(args.data_path / "Scientific", data)
+    seeds = [int(seed) for seed in args.seeds.split(",")]
+    common = {"data_path": str(data), "epochs": str(args.epochs), "valid_metric": "NDCG@10"}
+    checkpoints = {seed: pretrain(args, seed, common) for seed in seeds}
+    ways, shares = args.ways.split(","), [float(share) for share in args.shares.split(",")]
+    runs = [run for seed in seeds for run in plan(seed, checkpoints[seed], common, ways, shares)]
+    say(f"{len(runs)} runs")
+    for number, planned in enumerate(runs):
+        status = execute(planned, args.folder / "runs", args.threads, Path.cwd())
+        if status:
+            raise UsageError(f"{planned.label}: failed; see {args.folder / 'runs'}/*.error.json")
+        say(f"[{number + 1}/{len(runs)}] {planned.label}, seed {planned.seed}")
+    return {**machine(args.threads), "rows": rows(runs, args.folder / "runs")}
+
+
+def pretrain(args: argparse.Namespace, seed: int, common: dict[str, str]) -> Path:
+    """Checkpoint of a pre-training on the source; made now unless it is there."""
+    folder: Path = args.folder / f"pretrained-{seed}"
+    done = folder / "result.json"
+    if not done.is_file():
+        say(f"pre-training, seed {seed}")
+        begun = sorted(folder.glob("*.resume"))
+        words = [f"--resume={begun[-1]}"] if begun else [
+            "--dataset=source", f"--seed={seed}", f"--checkpoint_dir={folder}",
+            f"--config_files={props_dir() / 'pretrain.yaml'}",
+            *(f"--{key}={value}" for key, value in common.items()),
+        ]  # fmt: skip
+        command = [sys.executable, "-m", "recbole_missrec", *words, f"--result_file={done}"]
+        environment = os.environ | {"OMP_NUM_THREADS": str(args.threads)}
+        if subprocess.run(command, env=environment).returncode:
+            raise UsageError(f"--folder={args.folder}: the pre-training failed, see above")
+    return max(folder.glob("*.pth"), key=lambda path: path.stat().st_mtime)
+
+
+def plan(
+    seed: int,
+    pretrained: Path,
+    common: dict[str, str],
+    ways: Sequence[str],
+    shares: Sequence[float],
+) -> Iterator[Run]:
+    """Every run of a seed on the target."""
+    yield plan_run("SASRec", "SASRec", "target", seed, (), common)
+    for ids, value in IDS.items():
+        options = common | {"item_ids": value}
+        started = options | {"pretrained": str(pretrained)}
+        if value == "False":
+            zero = started | {"tune": "none"}
+            yield plan_run(f"zero-shot, {ids}, 100%", "MISSRec", "target", seed, (), zero)
+        for way in ways:
+            for share in shares[: 1 if way in WHOLE else None]:
+                given = options if way == "scratch" else started | {"tune": way}
+                given = given | {"train_share": str(share)}
+                label = f"{way}, {ids}, {share:.0%}"
+                yield plan_run(label, "MISSRec", "target", seed, (), given)
+
+
+def rows(runs: Sequence[Run], folder: Path) -> list[dict[str, Any]]:
+    """Means over the seeds, row by row."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for planned in runs:
+        found.setdefault(planned.label, []).append(read_result(folder, planned) or {})
+    return [
+        {
+            "row": label,
+            "R@10": mean(result["test"]["recall@10"] for result in results),
+            "N@10": mean(result["test"]["ndcg@10"] for result in results),
+            "N@10 on validation": mean(result["valid"]["ndcg@10"] for result in results),
+            "epochs to the best": mean(result["best_epoch"] + 1 for result in results),
+            "trainable": results[0]["parameters"]["trainable"],
+            "seconds": mean(result["seconds"] for result in results),
+        }
+        for label, results in found.items()
+    ]
+
+
+def table(result: dict[str, Any]) -> str:
+    """The figures as text."""
+    return tabulate(result["rows"], headers="keys", floatfmt=".4f")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""The study of transfer: a source and a target without a common item or user, and its runs."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.transfer import main
+from benchmarks.transfer_data import TARGET, halves
+from recbole_missrec.data.features import read_features, write_features
+
+ITEMS = {"p": TARGET, "q": TARGET, "r": f"{TARGET} Filament", "s": "Fasteners", "t": "Fasteners"}
+EVENTS = [
+    *[("a", item) for item in "pqrps"],  # four events in the target: the last one is left out
+    *[("b", item) for item in "pqrst"],  # three: those are left out
+    *[("c", item) for item in "stst"],
+]
+
+
+def write_scientific(folder: Path, users: int = 1) -> Path:
+    """With as many copies of the users."""
+    folder.mkdir(parents=True)
+    rows = [
+        f"{user}{copy}\t{item}\t{time}"
+        for copy in range(users)
+        for time, (user, item) in enumerate(EVENTS)
+    ]
+    header = "user_id:token\titem_id:token\ttimestamp:float"
+    (folder / "Scientific.inter").write_text("\n".join([header, *rows]) + "\n")
+    texts = [f"{item}\tThing. Industrial & Scientific {kind}" for item, kind in ITEMS.items()]
+    (folder / "Scientific.text.tsv").write_text("\n".join(["item_id\ttext", *texts]) + "\n")
+    for modality, dim in (("text", 3), ("image", 2)):
+        matrix = np.arange(5 * dim, dtype=np.float32).reshape(5, dim) % 7
+        write_features(folder / f"Scientific.{modality}.safetensors", [*ITEMS], matrix, modality)
+    return folder
+
+
+def test_the_halves_share_neither_item_nor_user(tmp_path: Path) -> None:
+    halves(write_scientific(tmp_path / "Scientific"), tmp_path / "halves")
+    found = {}
+    for name in ("source", "target"):
+        folder = tmp_path / "halves" / name
+        lines = (folder / f"{name}.inter").read_text().splitlines()
+        assert lines[0] == "user_id:token\titem_id:token\ttimestamp:float"
+        found[name] = [tuple(line.split("\t")[:2]) for line in lines[1:]]
+        items = [item for _, item in found[name]]
+        for modality in ("text", "image"):
+            file = read_features(folder / f"{name}.{modality}.safetensors")
+            assert set(file.tokens) == set(items)
+    assert found["target"] == [("a0", item) for item in "pqrp"]
+    assert found["source"] == [("b0", "s"), ("b0", "t"), *(("c0", item) for item in "stst")]
+    text = read_features(tmp_path / "halves" / "source" / "source.text.safetensors")
+    assert text.tokens == ["s", "t"]
+    assert text.matrix.tolist() == [[2, 3, 4], [5, 6, 0]]
+
+
+@pytest.mark.slow  # seven runs
+def test_every_row_has_its_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_scientific(tmp_path / "dataset" / "Scientific", users=20)
+    words = ["--seeds=2020", "--epochs=1", "--threads=1", "--out=figures.json"]
+    assert main([*words, "--ways=scratch,adapters", "--shares=0.5"]) == 0
+    found = json.loads(Path("figures.json").read_text())["rows"]
+    assert [row["row"] for row in found] == [
+        "SASRec",
+        "scratch, with ids, 50%",
+        "adapters, with ids, 50%",
+        "zero-shot, without ids, 100%",
+        "scratch, without ids, 50%",
+        "adapters, without ids, 50%",
+    ]
+    assert all(0 <= row["R@10"] <= 1 for row in found)
+    shares = [row["trainable"] for row in found]
+    assert shares[3] == 0 < shares[5] < shares[4] < shares[1]
