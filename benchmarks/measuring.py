@@ -170,6 +170,27 @@ def write_json(path: Path, result: dict[str, Any]) -> None:
         temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
+def kept_rows(out: Path | None, identity: dict[str, Any]) -> dict[str, Any]:
+    """What a run that was interrupted has written, to go on with, or a result without rows.
+
+    Args:
+        out: where it was written, if anywhere.
+        identity: the result without rows, with what all of them have in common.
+
+    Raises:
+        UsageError: the file is another one, or rows of it have other things in common.
+    """
+    if not out or not out.is_file():
+        return identity
+    try:
+        kept = json.loads(out.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UsageError(f"--out={out}: is not what --out writes") from error
+    if not isinstance(kept, dict) or {**kept, "rows": []} != identity:
+        raise UsageError(f"--out={out}: of another machine or version; name another file")
+    return kept
+
+
 def machine(threads: int) -> dict[str, Any]:
     """What figures depend on beside the code."""
     return {**processor(), "threads": threads, "torch": torch.__version__}

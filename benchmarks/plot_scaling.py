@@ -1,19 +1,12 @@
 """Draw what ``benchmarks.scaling`` measured: ``python -m benchmarks.plot_scaling FIGURES PLOT``."""
 
-import argparse
-import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("svg")
 import matplotlib.pyplot as plt
 
-from recbole_missrec.errors import UsageError
-from recbole_missrec.files import check_writable, replacing
+from benchmarks.plotting import plot_command
 
 SWEEPS = {"items": ("items", "items"), "lengths": ("longest", "items of a history")}
 QUANTITIES = {
@@ -24,48 +17,11 @@ QUANTITIES = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Draw one file.
-
-    Args:
-        argv: words of the command line; those of the process by default.
-
-    Returns:
-        Exit status: 0, or 2 after a message about bad input.
-    """
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.plot_scaling", description=__doc__, allow_abbrev=False
-    )
-    parser.add_argument("figures", type=Path, help="what --out of benchmarks.scaling wrote")
-    parser.add_argument("plot", type=Path, help="the SVG to write")
-    args = parser.parse_args(argv)
-    try:
-        check_writable(args.plot)
-        draw(read_rows(args.figures), args.plot)
-    except UsageError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    """Draw one file; as ``plot_command``."""
+    return plot_command("scaling", {"sweep", "model", "items", "longest", *QUANTITIES}, draw, argv)
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The measured points.
-
-    Raises:
-        UsageError: no such file, or another one.
-    """
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
-        needed = {"sweep", "model", "items", "longest", *QUANTITIES}
-        if rows and all(needed <= row.keys() for row in rows):
-            return rows
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
-    except (AttributeError, KeyError, TypeError, ValueError):
-        pass
-    raise UsageError(f"{path}: is not what --out of benchmarks.scaling writes")
-
-
-def draw(rows: list[dict[str, Any]], plot: Path) -> None:
+def draw(rows: list[dict[str, Any]]) -> Any:
     """One panel for each sweep and quantity, one line for each model, both axes logarithmic."""
     figure, panels = plt.subplots(
         len(SWEEPS), len(QUANTITIES), figsize=(12, 6.4), layout="constrained", squeeze=False
@@ -79,11 +35,7 @@ def draw(rows: list[dict[str, Any]], plot: Path) -> None:
             panel.set(xscale="log", yscale="log", xlabel=label, title=unit)
             panel.grid(alpha=0.3)
     panels[0][0].legend()
-    # text as text, and the same file from the same figures
-    plt.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "scaling"})
-    with replacing(plot) as temporary:
-        figure.savefig(temporary, format="svg", metadata={"Date": None})
-    plt.close(figure)
+    return figure
 
 
 if __name__ == "__main__":

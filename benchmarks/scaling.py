@@ -1,7 +1,6 @@
 """Time and memory as catalogue and histories grow: ``python -m benchmarks.scaling``."""
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from benchmarks.measuring import (
     PeakMemory,
     arguments,
     in_fresh_process,
+    kept_rows,
     machine,
     positive,
     report,
@@ -25,7 +25,6 @@ from benchmarks.measuring import (
     train_step,
     write_json,
 )
-from recbole_missrec.errors import UsageError
 from recbole_missrec.evaluation.ranking import count_ranks
 from recbole_missrec.quick_start import evaluation_rows
 
@@ -81,15 +80,7 @@ def run(points: list[dict[str, Any]], args: argparse.Namespace) -> dict[str, Any
 
     With ``--out`` each is written as it is done, and not measured again where it is there.
     """
-    result: dict[str, Any] = {**machine(args.threads), "rows": []}
-    if args.out and args.out.is_file():
-        try:
-            kept = json.loads(args.out.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise UsageError(f"--out={args.out}: is not what --out writes") from error
-        if not isinstance(kept, dict) or {**kept, "rows": []} != result:
-            raise UsageError(f"--out={args.out}: of another machine or version; name another file")
-        result = kept
+    result = kept_rows(args.out, {**machine(args.threads), "rows": []})
     for point in points:
         for model in args.models:
             asked = point | {"model": model}

@@ -54,12 +54,14 @@ def test_loss_scores_and_gradients(shop: Path, device: str, options: dict[str, A
         torch.testing.assert_close(result[name], value, rtol=1e-9, atol=1e-9, msg=name)
 
 
+@pytest.mark.parametrize("index_seed", [None, 1])
 @pytest.mark.parametrize("device", DEVICES)
-def test_interests(device: str) -> None:
+def test_interests(device: str, index_seed: int | None) -> None:
     points = torch.randn(400, 6, generator=torch.Generator().manual_seed(0))
     points[200:220] = points[:20]  # items that look alike
     expected = density_peaks(points, 40, 20)
-    assignment, centroids = density_peaks(points.to(device), 40, 20)
+    # twelve lists, all of which are looked into: exact, too
+    assignment, centroids = density_peaks(points.to(device), 40, 20, index_seed=index_seed)
     assert torch.equal(assignment.cpu(), expected[0])
     torch.testing.assert_close(centroids.cpu(), expected[1], rtol=1e-6, atol=1e-6)
 

@@ -35,6 +35,8 @@ SIZES = {  # so that benchmarks take seconds
     "train_epoch": "--steps=1 --repeats=1",
     "profile": "--repeats=1",
     "scaling": "--items 300 --lengths 60 --steps=1",
+    "interests": "--tokens 200 --ratios 0.1",
+    "refresh": "--epochs=1 --ways dpc_knn",
     "encode": "--items=32 --texts=8 --repeats=1 --generated 500",
     "prepare_data": "--users=1000 --items=300 --interactions=10000 --compared=5000",
 }

@@ -20,6 +20,7 @@ from recbole_missrec.interests.neighbours import (
     neighbours,
     squared_distances,
 )
+from recbole_missrec.machine import release_free_memory
 
 _PEAKS = 2**12  # searched for together
 
@@ -69,16 +70,38 @@ def density_peaks(
         return torch.zeros(1, dtype=torch.long, device=points.device), points.clone()
     k = min(max(1, k - include_self), n - 1)
     index = torch.empty(n, k, dtype=torch.int32, device=points.device)
-    mean_squared = torch.empty(n, dtype=torch.float64, device=points.device)  # scaled by 1 / dim
+    total = torch.empty(n, dtype=torch.float64, device=points.device)
     find_neighbours, find_centre = _searches(index_seed)
-    for rows, squared, index[rows] in find_neighbours(points, k):
-        mean_squared[rows] = squared.sum(1) / ((k + include_self) * dim)
+    for rows, squared, near in find_neighbours(points, k):
+        index[rows], total[rows] = near, squared.sum(1)
+    release_free_memory()  # of the search
+    mean_squared = total / ((k + include_self) * dim)  # [n], scaled by 1 / dim
+    assignment = _assign(points, index, mean_squared, num_clusters, find_centre)
+    return assignment, cluster_means(points, assignment, num_clusters)
+
+
+def _assign(
+    points: Tensor,
+    index: Tensor,
+    mean_squared: Tensor,
+    num_clusters: int,
+    find_centre: Callable[[Cloud, Cloud], Tensor],
+) -> Tensor:
+    """Cluster of each point, ``[n]``.
+
+    Args:
+        points: ``[n, dim]``.
+        index: neighbours of each, nearest first, ``[n, k]``.
+        mean_squared: mean squared distance to them, over the dimension, ``[n]``.
+        num_clusters: number of centres.
+        find_centre: of points and centres, gives the nearest centre of each point.
+    """
     order = torch.argsort(mean_squared, stable=True)  # densest first
     place = torch.empty_like(order)  # in this order
-    place[order] = torch.arange(n, device=order.device)
+    place[order] = torch.arange(len(order), device=order.device)
     ranked = cloud(points[order])
     delta = torch.empty_like(mean_squared)
-    delta[order] = _squared_to_denser(ranked, index, order, place).sqrt() / dim**0.5  # [n]
+    delta[order] = _squared_to_denser(ranked, index, order, place).sqrt() / points.shape[1] ** 0.5
     score = delta.log() - mean_squared  # log of exp(-mean_squared) * delta, which underflows
     centres = torch.sort(score, descending=True, stable=True).indices[:num_clusters]
     # where a centre is 0 away from a denser point, the first point at this place is a centre, too
@@ -86,7 +109,7 @@ def density_peaks(
     assignment = torch.empty_like(order)
     assignment[order] = find_centre(ranked, ranked[apart])
     assignment[centres] = torch.arange(num_clusters, device=order.device)
-    return assignment, cluster_means(points, assignment, num_clusters)
+    return assignment
 
 
 def cluster_means(points: Tensor, assignment: Tensor, num_clusters: int) -> Tensor:
@@ -99,7 +122,7 @@ def cluster_means(points: Tensor, assignment: Tensor, num_clusters: int) -> Tens
     sizes = torch.bincount(assignment, minlength=num_clusters)
     means = [
         torch.segment_reduce(part[order].double(), "mean", lengths=sizes, initial=0)
-        for part in points.detach().split(32, dim=1)
+        for part in points.detach().split(16, dim=1)
     ]
     return torch.cat(means, 1).to(points.dtype)
 

@@ -16,8 +16,8 @@ from recbole_missrec.interests.health import Health, Interests, examine, movemen
 from recbole_missrec.interests.kmeans import kmeans
 from recbole_missrec.machine import memory_limit_mib
 
-# tokens up to which the exact search takes less time than the index, by `benchmarks.interests`;
-# on a GPU, where only the exact search runs, what it is estimated to do in the same time
+# tokens up to which the exact search takes half a minute of one core, by `benchmarks.interests`; on
+# a GPU an estimate from its speed in matrix products, where none was at hand to measure with
 EXACT_TOKENS = {"cpu": 30_000, "cuda": 300_000}
 
 

@@ -84,22 +84,20 @@ def nearest(
     index = torch.empty(len(queries), k, dtype=torch.int32, device=points.points.device)
     memory = torch.empty(_ROWS * _COLUMNS, device=points.points.device)  # of every block
 
-    def search(rows: Tensor, candidates: int) -> None:
+    waiting = [(torch.arange(len(queries), device=points.points.device), k + _SLACK)]
+    while waiting:
+        rows, candidates = waiting.pop()
         candidates = min(candidates, len(points))
         for part in rows.split(min(_ROWS, max(1, _ENTRIES // candidates))):
             bounds, near = _lowest_bounds(queries, points, part, candidates, hide, memory)
             exact = squared_distances(queries.points[part], points.points, near)
             exact.masked_fill_(bounds.isinf(), torch.inf)
-            exact, order = exact.sort(stable=True)  # [rows, candidates]
+            exact, order = exact.sort(stable=True)  # [part, candidates]
             squared[part], index[part] = exact[:, :k], near.gather(1, order)[:, :k].int()
-            if candidates == len(points):
-                continue
             # a bound is below its distance, so that of equally far points none is missed
             unsettled = bounds.amax(1).clamp(min=0) * points.unit**2 < exact[:, k - 1]
-            if unsettled.any():
-                search(part[unsettled], 4 * candidates)
-
-    search(torch.arange(len(queries), device=points.points.device), k + _SLACK)
+            if candidates < len(points) and unsettled.any():
+                waiting.append((part[unsettled], 4 * candidates))
     return squared, index
 
 
@@ -156,6 +154,17 @@ def blocks(n: int, columns: int, device: torch.device) -> tuple[Tensor, ...]:
     return torch.arange(n, device=device).split(max(1, _ENTRIES // columns))
 
 
+def hide_at(places: Tensor) -> Hide:
+    """Hide from each query the point at a place of its own; ``places``: long ``[q]``."""
+
+    def hide(bounds: Tensor, rows: Tensor, first: int) -> None:
+        place = places[rows] - first  # [rows]
+        here = ((place >= 0) & (place < bounds.shape[1])).nonzero().squeeze(1)
+        bounds[here, place[here]] = torch.inf
+
+    return hide
+
+
 def neighbours(points: Tensor, k: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """The k nearest other points of each point, in blocks.
 
@@ -169,13 +178,7 @@ def neighbours(points: Tensor, k: int) -> Iterator[tuple[Tensor, Tensor, Tensor]
     """
     whole = cloud(points)
     for rows in blocks(len(points), k, points.device):
-
-        def hide(bounds: Tensor, part: Tensor, first: int, rows: Tensor = rows) -> None:
-            itself = rows[part] - first  # [part]
-            here = ((itself >= 0) & (itself < bounds.shape[1])).nonzero().squeeze(1)
-            bounds[here, itself[here]] = torch.inf
-
-        yield rows, *nearest(whole[rows], whole, k, hide)
+        yield rows, *nearest(whole[rows], whole, k, hide_at(rows))
 
 
 def nearest_centre(points: Cloud, centres: Cloud) -> Tensor:

@@ -47,18 +47,16 @@ def test_the_same_for_a_seed() -> None:
 
 
 def test_short_lists_are_made_up_for_by_all_lists(monkeypatch: pytest.MonkeyPatch) -> None:
-    # about two points a list and one list a query, so that hardly any holds 21
-    monkeypatch.setattr(ivf, "_SHORTEST", 1)
-    monkeypatch.setattr(ivf, "LISTS", 10)
+    # two points a list, of which only their own is looked into: too few for 20
+    for name, value in (("LISTS", 100), ("PROBES", 1), ("_SHORTEST", 2), ("_POOL", 0)):
+        monkeypatch.setattr(ivf, name, value)
     points = structured_tokens(400, 20)
-    index = ivf.empty_index(400, 20, 20, seed=1)
-    assert (index.nlist, index.nprobe) == (200, 40)  # more are looked into for many neighbours
-    index = ivf.index_of(points, 20, seed=1)
-    index.nprobe = 1
-    found = ivf.search(index, points, 21)
-    assert index.nprobe == 1
     ((_, _, expected),) = neighbours(points, 20)
-    assert torch.equal(found[:, 1:].sort(1).values, expected.long().sort(1).values)
+    blocks = list(ivf.likely_neighbours(points, 20, seed=1))
+    assert len(blocks) > 100
+    assert sorted(torch.cat([rows for rows, _, _ in blocks]).tolist()) == list(range(400))
+    for rows, _, near in blocks:
+        assert torch.equal(near, expected[rows])
 
 
 def test_no_point_is_its_own_neighbour_among_duplicates() -> None:

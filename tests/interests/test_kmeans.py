@@ -71,9 +71,12 @@ def test_a_start_at_the_end_is_where_it_ends(limit: int) -> None:
 
 
 @pytest.mark.parametrize("limit", [10**8])
-def test_faiss_is_nearly_as_good(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+@pytest.mark.parametrize("indexed", [4096, 300], ids=["all centroids", "index"])
+def test_faiss_is_nearly_as_good(monkeypatch: pytest.MonkeyPatch, limit: int, indexed: int) -> None:
     points = structured_tokens(4000, 40)
     by_scikit_learn = kmeans(points, 400, 0)
     monkeypatch.setattr(module, "_LARGE", 0)
+    monkeypatch.setattr(module, "_INDEXED", indexed)
     by_faiss = kmeans(points, 400, 0)
+    assert len(by_faiss[0].unique()) == 400
     assert mean_squared(points, by_faiss) < 1.15 * mean_squared(points, by_scikit_learn)
