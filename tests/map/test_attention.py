@@ -137,7 +137,7 @@ def test_shares_of_a_model_that_prefers_nothing(
 ) -> None:
     model = indifferent(shop, **options)
     model.present[:, : PRESENT.shape[1]] = PRESENT
-    model.slots = model._slots(model.present)
+    model.slots = model.slots_of(model.present)
     found = attention(model, history(1, 4, 2, 5))
     assert found.interests.tolist() == [0, 1, 2, 3]  # of items 1 and 5, of 1, of 2, of 4
     for head in range(2):
