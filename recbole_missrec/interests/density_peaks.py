@@ -154,7 +154,7 @@ def _squared_to_denser(ranked: Cloud, index: Tensor, order: Tensor, place: Tenso
     n, k = index.shape
     squared = torch.empty(n, dtype=torch.float64, device=order.device)
     peaks = []
-    for rows in blocks(n, k, order.device):
+    for rows in blocks(n, max(ranked.points.shape[1], k), order.device):
         near = place[index[order[rows]]]  # [rows, k]
         denser = near < rows[:, None]
         nearest_denser = near.gather(1, denser.byte().argmax(1, keepdim=True))  # [rows, 1]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 _ROWS, _COLUMNS = 2**11, 2**12  # of a block of bounds: 32 MiB
-_ENTRIES = 2**22  # of a block of candidates or neighbours
+_ENTRIES = 2**21  # of a block of candidates, neighbours or points
 _DIFFERENCES = 2**17  # of a block of direct differences: 1 MiB, within the caches
 _SLACK = 8  # further candidates, so that few rows need more
 _UNDERFLOW = 1e-30  # more than what products of numbers up to 1 lose below the smallest float32
@@ -88,7 +88,8 @@ def nearest(
     while waiting:
         rows, candidates = waiting.pop()
         candidates = min(candidates, len(points))
-        for part in rows.split(min(_ROWS, max(1, _ENTRIES // candidates))):
+        of_blocks = min(candidates * -(-len(points) // _COLUMNS), len(points))
+        for part in rows.split(min(_ROWS, max(1, _ENTRIES // of_blocks))):
             bounds, near = _lowest_bounds(queries, points, part, candidates, hide, memory)
             exact = squared_distances(queries.points[part], points.points, near)
             exact.masked_fill_(bounds.isinf(), torch.inf)
@@ -108,18 +109,23 @@ def _lowest_bounds(
     factors = queries.factors[rows]  # [rows, dim + 1]
     norms = factors[:, -1:].double()
     factors = torch.cat([-2 * factors[:, :-1], torch.ones_like(factors[:, :1])], 1)
-    found = []
-    for first, part in zip(
-        range(0, len(points), _COLUMNS), points.factors.split(_COLUMNS), strict=True
+    parts = points.factors.split(_COLUMNS)
+    widths = [min(count, len(part)) for part in parts]
+    # all at once: kept results of each block would scatter memory
+    values = factors.new_empty(len(rows), sum(widths))
+    indices = torch.empty_like(values, dtype=torch.long)
+    firsts = range(0, len(points), _COLUMNS)
+    for first, part, low, at in zip(
+        firsts, parts, values.split(widths, 1), indices.split(widths, 1), strict=True
     ):
         bounds = memory[: len(rows) * len(part)].view(len(rows), len(part))
         torch.mm(factors, part.T, out=bounds)
         if hide is not None:
             hide(bounds, rows, first)
-        lowest = bounds.topk(min(count, len(part)), largest=False, sorted=False)
-        found.append((lowest.values, lowest.indices + first))
-    values, indices = (torch.cat(parts, 1) for parts in zip(*found, strict=True))
-    if len(found) > 1:
+        lowest = bounds.topk(low.shape[1], largest=False, sorted=False)
+        low.copy_(lowest.values)
+        torch.add(lowest.indices, first, out=at)
+    if len(parts) > 1:
         values, chosen = values.topk(count, largest=False, sorted=False)
         indices = indices.gather(1, chosen)
     indices, order = indices.sort(1)
@@ -177,7 +183,7 @@ def neighbours(points: Tensor, k: int) -> Iterator[tuple[Tensor, Tensor, Tensor]
         nearest first, and those neighbours, int32, both ``[rows, k]``.
     """
     whole = cloud(points)
-    for rows in blocks(len(points), k, points.device):
+    for rows in blocks(len(points), max(points.shape[1], k), points.device):
         yield rows, *nearest(whole[rows], whole, k, hide_at(rows))
 
 
