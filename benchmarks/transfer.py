@@ -12,8 +12,8 @@ from typing import Any
 from tabulate import tabulate
 
 from benchmarks.measuring import arguments, machine, report, say
+from benchmarks.studying import add_seeds, by_label, means, train
 from benchmarks.transfer_data import halves
-from recbole_missrec.comparison.execution import execute, read_result
 from recbole_missrec.comparison.plan import Run, plan_run
 from recbole_missrec.errors import UsageError
 from recbole_missrec.paths import props_dir
@@ -42,12 +42,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = arguments("benchmarks.transfer", DESCRIPTION)
     add = parser.add_argument
-    add("--folder", type=Path, default=Path("runs/transfer"), help="default: runs/transfer")
+    add_seeds(parser, "runs/transfer")
     add("--data_path", type=Path, default=Path("dataset"), help="where Scientific is")
-    add("--seeds", default="2020,2021,2022", help="default: 2020,2021,2022")
     add("--ways", default=WAYS, help=f"how models are tuned; default: {WAYS}")
     add("--shares", default=SHARES, help=f"of the users trained on; default: {SHARES}")
-    add("--epochs", type=int, default=300, help="of each run, at most; default: 300")
     args = parser.parse_args(argv)
     return report([args.out], lambda: run(args), table)
 
@@ -71,12 +69,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     checkpoints = {seed: pretrain(args, seed, common) for seed in seeds}
     ways, shares = args.ways.split(","), [float(share) for share in args.shares.split(",")]
     runs = [run for seed in seeds for run in plan(seed, checkpoints[seed], common, ways, shares)]
-    say(f"{len(runs)} runs")
-    for number, planned in enumerate(runs):
-        status = execute(planned, args.folder / "runs", args.threads, Path.cwd())
-        if status:
-            raise UsageError(f"{planned.label}: failed; see {args.folder / 'runs'}/*.error.json")
-        say(f"[{number + 1}/{len(runs)}] {planned.label}, seed {planned.seed}")
+    train(runs, args.folder / "runs", args.threads)
     return {**machine(args.threads), "rows": rows(runs, args.folder / "runs")}
 
 
@@ -124,20 +117,15 @@ def plan(
 
 def rows(runs: Sequence[Run], folder: Path) -> list[dict[str, Any]]:
     """Means over the seeds, row by row."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for planned in runs:
-        found.setdefault(planned.label, []).append(read_result(folder, planned) or {})
     return [
         {
             "row": label,
-            "R@10": mean(result["test"]["recall@10"] for result in results),
-            "N@10": mean(result["test"]["ndcg@10"] for result in results),
-            "N@10 on validation": mean(result["valid"]["ndcg@10"] for result in results),
+            **means(results),
             "epochs to the best": mean(result["best_epoch"] + 1 for result in results),
             "trainable": results[0]["parameters"]["trainable"],
             "seconds": mean(result["seconds"] for result in results),
         }
-        for label, results in found.items()
+        for label, results in by_label(runs, folder).items()
     ]
 
 

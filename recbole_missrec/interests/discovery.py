@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from logging import getLogger
 from typing import Any
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from recbole_missrec.errors import Diverged
-from recbole_missrec.interests.density_peaks import density_peaks
+from recbole_missrec.interests.density_peaks import cluster_means, density_peaks
 from recbole_missrec.interests.health import Health, Interests, examine, movement
 from recbole_missrec.interests.kmeans import kmeans
 from recbole_missrec.machine import memory_limit_mib
@@ -21,9 +21,30 @@ from recbole_missrec.machine import memory_limit_mib
 EXACT_TOKENS = {"cpu": 30_000, "cuda": 300_000}
 
 
-def num_interests(present: Tensor, ratio: float) -> int:
-    """K = ceil(ratio * number of present tokens), at least 1."""
-    return max(1, math.ceil(ratio * int(present.sum())))
+def num_interests(present: Tensor, options: Mapping[str, Any]) -> int:
+    """K: of tokens clustered together ceil(``interest_ratio`` * their number), at least 1.
+
+    Args:
+        present: bool ``[items, modalities]``.
+        options: as of ``discover``.
+    """
+    if options["interest_method"] == "single":
+        return 1
+    if options["interest_method"] == "items":
+        return int(present.any(1).sum())
+    return sum(_share(own, options) for own in _together(present, options["interest_space"]))
+
+
+def _share(own: Tensor, options: Mapping[str, Any]) -> int:
+    return max(1, math.ceil(options["interest_ratio"] * int(own.sum())))
+
+
+def _together(present: Tensor, space: str) -> list[Tensor]:
+    """Tokens that are clustered together: all, or a modality's, bool ``[items, modalities]``."""
+    if space == "tokens":
+        return [present]
+    modalities = torch.eye(present.shape[1], dtype=torch.bool, device=present.device)
+    return [present & modality for modality in modalities]
 
 
 def num_neighbours(tokens: int, options: Mapping[str, Any]) -> int:
@@ -37,6 +58,7 @@ def discover(
     options: Mapping[str, Any],
     seed: int,
     last: Interests | None = None,
+    features: Sequence[Tensor] = (),
 ) -> tuple[Interests, Health] | None:
     """Cluster the tokens of all items and modalities that are present (MISSRec, section 3.2).
 
@@ -46,6 +68,8 @@ def discover(
         options: the options of interests of ``props/model/MISSRec.yaml``.
         seed: of k-means and of the index.
         last: what was found the last time, if so.
+        features: of the items, ``[items, d_m]`` for each modality, which are clustered in place
+            of tokens; none by default.
 
     Returns:
         The interests, without gradient, and their health; None where tokens have not moved by
@@ -58,32 +82,78 @@ def discover(
     points = tokens.detach()[present]  # [tokens, dim], item by item
     if not points.isfinite().all():
         raise Diverged("a token of an item is not a number; try a lower --learning_rate")
-    moved, before = 1.0, None
+    moved = 1.0
     if last is not None:
-        before = last.ids[present]  # [tokens]
-        moved = movement(points, before, last.centroids)
+        moved = movement(points, last.ids[present], last.centroids)
         if moved <= options["interest_moved"] > 0:
             getLogger().info(f"interests are kept: tokens moved by {moved:.2%}")
             return None
-    clusters = num_interests(present, options["interest_ratio"])
+    how, clusters = options["interest_method"], num_interests(present, options)
+    ids = torch.full(present.shape, -1, dtype=torch.long, device=tokens.device)
+    if how in WITHOUT_SEARCH:
+        ids[present] = WITHOUT_SEARCH[how](present, clusters, options["seed"])
+        centroids = cluster_means(points, ids[present], clusters)
+    else:
+        first, parts = 0, []
+        for own in _together(present, options["interest_space"]):
+            start = None if last is None else last.ids[own] - first
+            values = _values(own, tokens.detach(), features)
+            assignment, means, how = _cluster(values, _share(own, options), options, seed, start)
+            ids[own] = assignment + first
+            parts.append(means)
+            first += len(means)
+        centroids = cluster_means(points, ids[present], clusters) if features else torch.cat(parts)
+    interests = Interests(ids, centroids)
+    health = examine(interests, last, moved, time.perf_counter() - began)
+    getLogger().info(f"interests by {how}: {health}")
+    return interests, health
+
+
+def _values(own: Tensor, tokens: Tensor, features: Sequence[Tensor]) -> Tensor:
+    """What is clustered: tokens, or the features of their only modality, ``[tokens, dim]``."""
+    if not features:
+        return tokens[own]
+    modality = int(own.any(0).nonzero())
+    return features[modality][own[:, modality]]
+
+
+def _cluster(
+    points: Tensor, clusters: int, options: Mapping[str, Any], seed: int, start: Tensor | None
+) -> tuple[Tensor, Tensor, str]:
+    """Cluster of each point, ``[n]``, the means, ``[clusters, dim]``, and how they were found."""
     method, reason = options["interest_method"], ""
     k = num_neighbours(len(points), options)
     if method == "auto":
         method, reason = choose(len(points), points.shape[1], k, points.device)
     if method == "kmeans":
-        start = before if options["interest_warm_start"] else None
-        assignment, centroids = kmeans(points, clusters, seed, start)
+        start = start if options["interest_warm_start"] else None
+        assignment, means = kmeans(points, clusters, seed, start)
     else:
         index_seed = seed if method == "dpc_knn_ivf" else None
-        assignment, centroids = density_peaks(
-            points, clusters, k, options["knn_include_self"], index_seed
-        )
-    ids = torch.full(present.shape, -1, dtype=torch.long, device=tokens.device)
-    ids[present] = assignment
-    interests = Interests(ids, centroids)
-    health = examine(interests, last, moved, time.perf_counter() - began)
-    getLogger().info(f"interests by {method}{reason}: {health}")
-    return interests, health
+        include_self = options["knn_include_self"]
+        assignment, means = density_peaks(points, clusters, k, include_self, index_seed)
+    return assignment, means, method + reason
+
+
+def _at_random(present: Tensor, clusters: int, seed: int) -> Tensor:
+    """Clusters of equal size, the same in each epoch, ``[tokens]``."""
+    order = torch.randperm(int(present.sum()), generator=torch.Generator().manual_seed(seed))
+    return (order % clusters).to(present.device)
+
+
+def _single(present: Tensor, clusters: int, seed: int) -> Tensor:
+    """One cluster, ``[tokens]``."""
+    return torch.zeros(int(present.sum()), dtype=torch.long, device=present.device)
+
+
+def _items(present: Tensor, clusters: int, seed: int) -> Tensor:
+    """Each item its own cluster, ``[tokens]``."""
+    number = present.any(1).cumsum(0) - 1  # [items]
+    return number[present.nonzero()[:, 0]]
+
+
+# what searches are compared with: presence, clusters and a seed give the cluster of each token
+WITHOUT_SEARCH = {"random": _at_random, "single": _single, "items": _items}
 
 
 def choose(tokens: int, dim: int, k: int, device: torch.device) -> tuple[str, str]:

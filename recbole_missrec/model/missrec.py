@@ -91,7 +91,7 @@ class MISSRec(ItemSide, SequentialRecommender):
             share = sold.double() / sold.sum()  # float32 adds millions of shares up with an error
             self.register_buffer("share", share, persistent=False)
 
-        clusters = num_interests(present, config["interest_ratio"])
+        clusters = num_interests(present.T, config)
         self.register_buffer("interest_ids", torch.full((self.n_items, len(present)), clusters))
         self.register_buffer("centroids", torch.zeros(clusters + 1, dim))  # the last: no interest
         self.health: dict[str, float] = {}  # of the last discovery, see Health
@@ -130,12 +130,30 @@ class MISSRec(ItemSide, SequentialRecommender):
             Interests(self.interest_ids, self.centroids[:none]) if epoch and self.health else None
         )
         tokens, seed = self.item_tokens().transpose(0, 1), self.options["seed"] + epoch
-        found = discover(tokens, self.present.T, self.options, seed, last)
+        frozen = self.options["interest_space"] == "features"
+        features = [getattr(self, f"features_{m}") for m in self.modalities] if frozen else []
+        found = discover(tokens, self.present.T, self.options, seed, last, features)
         if found is not None:
             ids = found[0].ids
             self.interest_ids.copy_(ids.masked_fill(ids < 0, none))
             self.centroids[:none] = found[0].centroids
             self.health, self._candidates = asdict(found[1]), None
+
+    def interest_means(self) -> Tensor:
+        """Mean token of each interest, as it was at the discovery or, with gradients, is now.
+
+        Returns:
+            ``[interests + 1, dim]``, the last zero. With gradients each call takes the time of
+            adapting all items.
+        """
+        if not self.options["interest_gradient"]:
+            return self.centroids
+        tokens = self.item_tokens().flatten(0, 1)  # [modalities * items, dim]
+        ids = self.interest_ids.T.flatten()  # [modalities * items]
+        sums = torch.zeros_like(self.centroids).index_add(0, ids, tokens)
+        ones = torch.ones_like(tokens[:, 0])
+        sizes = ones.new_zeros(len(sums)).index_add(0, ids, ones)  # [interests + 1]
+        return sums / sizes.clamp(min=1)[:, None]
 
     # --- sequences --------------------------------------------------------------------------
 
@@ -149,6 +167,7 @@ class MISSRec(ItemSide, SequentialRecommender):
             self.options["n_decoder_layers"],
             self.ITEM_SEQ,
             self.ITEM_SEQ_LEN,
+            self.options["interest_recency"],
         )
 
     def training_packer(self, epoch: int) -> TrainingPacker:
@@ -183,7 +202,11 @@ class MISSRec(ItemSide, SequentialRecommender):
         tokens = inputs.unflatten(1, (-1, position.shape[1])) + position[:, None]
         tokens = self.input_norm(tokens.flatten(0, 1))  # [slots, dim]
         tokens = dropout(tokens, self.options["dropout"], self.training)
-        centroids = self.centroids[packed.distinct]  # [distinct, dim]
+        centroids = self.interest_means()[packed.distinct]  # [distinct, dim]
+        if packed.recent is not None:  # no longer the same in each history
+            recent = self.position_embedding(packed.recent)  # [interest slots, dim]
+            centroids = F.embedding(packed.interest, centroids) + recent
+            packed = packed._replace(interest=torch.arange(len(recent), device=recent.device))
         reading = READINGS[self.reading]
         u, interests = reading(self.encoder, self.decoder, tokens, centroids, packed)
         return F.normalize(u[packed.restore], dim=-1), interests

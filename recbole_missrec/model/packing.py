@@ -33,6 +33,8 @@ class Packed(NamedTuple):
         interests: layout of the distinct interests of each row.
         distinct: interests of the batch, ascending, that for none among them if a slot is of it.
         interest: which of ``distinct`` stands in each slot, long ``[interest slots]``.
+        recent: position of its last item in the history, long ``[interest slots]``; None unless
+            asked for.
         read: the slots that the decoder reads; None without a decoder.
         everyone: all slots of the decoder as queries; None if it has one layer.
         both: history and interest tokens in one layout; None unless the structure asks for it.
@@ -47,6 +49,7 @@ class Packed(NamedTuple):
     interests: Layout
     distinct: Tensor
     interest: Tensor
+    recent: Tensor | None
     read: Queries | None
     everyone: Queries | None
     both: tuple[Layout, Tensor, Tensor] | None
@@ -128,6 +131,7 @@ class Packer:
         decoder_layers: number of layers.
         item_seq: field of the histories.
         lengths: field of their lengths.
+        recency: whether interests carry the position of their last item.
     """
 
     def __init__(
@@ -139,10 +143,11 @@ class Packer:
         decoder_layers: int,
         item_seq: str,
         lengths: str,
+        recency: bool = False,
     ) -> None:
         self.interest_ids, self.none, self.slots = interest_ids, none, slots
         self.structure, self.decoder_layers = structure, decoder_layers
-        self.fields = item_seq, lengths
+        self.fields, self.recency = (item_seq, lengths), recency
 
     def over(self, interest_ids: Tensor, slots: Tensor) -> "Packer":
         """The same for other items.
@@ -151,9 +156,8 @@ class Packer:
             interest_ids: of their tokens, long ``[items, modalities]``.
             slots: bool ``[items, times]``.
         """
-        return Packer(
-            interest_ids, self.none, slots, self.structure, self.decoder_layers, *self.fields
-        )
+        structure = self.structure, self.decoder_layers
+        return Packer(interest_ids, self.none, slots, *structure, *self.fields, self.recency)
 
     def __call__(self, dataset: Any, interaction: Interaction) -> PackedInteraction:
         """Pack a batch of RecBole."""
@@ -173,7 +177,7 @@ class Packer:
         items, item = history_items.unique(return_inverse=True)
         times = self.slots.shape[1]
         history = widen(places, self.slots[history_items]) if times > 1 else places
-        interests, interest_ids = self._interests(history_items, places)
+        interests, interest_ids, recent = self._interests(history_items, places)
         distinct, interest = interest_ids.unique(return_inverse=True)
 
         read = everyone = both = None
@@ -196,24 +200,34 @@ class Packer:
             interests=interests,
             distinct=distinct,
             interest=interest,
+            recent=recent,
             read=read,
             everyone=everyone,
             both=both,
             restore=inverse(order),
         )
 
-    def _interests(self, items: Tensor, places: Layout) -> tuple[Layout, Tensor]:
-        """Distinct interests of each row: their layout and the id of each slot.
+    def _interests(self, items: Tensor, places: Layout) -> tuple[Layout, Tensor, Tensor | None]:
+        """Distinct interests of each row: their layout, the id and the last place of each slot.
 
         A row without any interest has one slot, of none.
         """
         rows, base = len(places.order), self.none + 1
         ids = self.interest_ids[items]  # [places, modalities]
         row = places.order[places.row][:, None].expand_as(ids)
-        keys = (row * base + ids)[ids < self.none].unique()  # row by row, ascending
+        known = ids < self.none
+        found = (row * base + ids)[known]
+        keys = found.unique()  # row by row, ascending
         counts = torch.bincount(keys // base, minlength=rows)  # [rows]
         layout = lay_out(counts.clamp(min=1))
         first = (counts.cumsum(0) - counts)[layout.order]  # [laid-out rows]
         absent = layout.position >= counts[layout.order][layout.row]
         place = (first[layout.row] + layout.position).masked_fill(absent, len(keys))
-        return layout, F.pad(keys % base, (0, 1), value=self.none)[place]
+        recent = None
+        if self.recency:
+            position = places.position[:, None].expand_as(ids)[known]
+            last = torch.zeros_like(keys).scatter_reduce(
+                0, torch.searchsorted(keys, found), position, "amax"
+            )
+            recent = F.pad(last, (0, 1))[place]
+        return layout, F.pad(keys % base, (0, 1), value=self.none)[place], recent

@@ -25,11 +25,13 @@ PRESENT = torch.tensor([[False, False], [True, True], [True, True], [True, False
 METHODS = ["dpc_knn", "dpc_knn_ivf", "kmeans", "auto"]
 OPTIONS = {
     "interest_ratio": 0.4,
+    "interest_space": "tokens",
     "knn_neighbours": None,
     "knn_local_ratio": 0.2,
     "knn_include_self": False,
     "interest_moved": 0.0,
     "interest_warm_start": False,
+    "seed": 0,
 }
 CPU = torch.device("cpu")
 
@@ -59,9 +61,47 @@ def test_two_interests_of_five_tokens(method: str) -> None:
 
 
 def test_number_of_interests_is_rounded_up() -> None:
-    assert num_interests(PRESENT, 0.4) == 2
-    assert num_interests(PRESENT, 0.41) == 3
-    assert num_interests(PRESENT, 1e-9) == 1
+    def number(ratio: float, space: str = "tokens", method: str = "dpc_knn") -> int:
+        options = {"interest_ratio": ratio, "interest_space": space, "interest_method": method}
+        return num_interests(PRESENT, options)
+
+    assert (number(0.4), number(0.41), number(1e-9)) == (2, 3, 1)
+    assert number(0.4, "modality") == number(0.4, "features") == 2 + 1  # of 3 texts, of 2 images
+    assert number(0.4, method="single") == 1
+    assert number(0.4, method="items") == 3
+
+
+def test_modalities_apart() -> None:
+    interests, _ = found(interest_space="modality", interest_ratio=0.01)
+    assert interests.ids.tolist() == [[-1, -1], [0, 1], [0, 1], [0, -1]]
+    assert interests.centroids.tolist() == [[1.0], [10.5]]
+
+
+def test_features_are_clustered_and_tokens_averaged() -> None:
+    text = torch.tensor([[0.0, 0.0], [0.0, 0.0], [1.0, 1.0], [1.0, 1.1]])
+    image = torch.tensor([[0.0], [3.0], [3.0], [99.0]])
+    options = OPTIONS | {"interest_method": "dpc_knn", "interest_space": "features"}
+    result = discover(TOKENS, PRESENT, options, 0, features=[text, image])
+    assert result is not None
+    ids, centroids = result[0].ids, result[0].centroids
+    assert ids[2, 0] == ids[3, 0] != ids[1, 0]  # tokens 1 and 2, features 1 and about 1
+    assert ids[1, 1] == ids[2, 1] == 2
+    assert centroids[ids[1:, 0]].tolist() == [[0.0], [1.5], [1.5]]
+    assert centroids[2].tolist() == [10.5]
+
+
+def test_without_a_search() -> None:
+    assert found(method="single")[0].ids.tolist() == [[-1, -1], [0, 0], [0, 0], [0, -1]]
+    items, _ = found(method="items")
+    assert items.ids.tolist() == [[-1, -1], [0, 0], [1, 1], [2, -1]]
+    assert items.centroids.tolist() == [[5.0], [6.0], [2.0]]
+    drawn, health = found(method="random", seed=3)
+    assert (health.smallest, health.largest) == (2, 3)
+    assert found(method="random", seed=3, last=drawn)[1].changed_share == 0
+    draws = {
+        tuple(found(method="random", seed=seed)[0].ids.flatten().tolist()) for seed in range(9)
+    }
+    assert len(draws) > 1
 
 
 def test_neighbours_are_a_number_or_a_share_rounded_up() -> None:

@@ -35,6 +35,11 @@ VARIANTS += [
     {"orthogonality": "released", "roles": "interest_queries"},
     {"modalities": ["image"], "item_ids": False},
     {"history_bias": False},
+    {"interest_gradient": True},
+    {"interest_recency": True, "roles": "interest_queries"},
+    {"interest_recency": True, "seq_mm_fusion": "contextual", "interest_gradient": True},
+    {"interest_recency": True, "structure": "no_decoder", "interest_method": "items"},
+    {"interest_space": "features", "interest_method": "kmeans"},
     {"modalities": ["image", "text"], "seq_mm_fusion": "contextual", "interest_method": "kmeans"},
 ]
 

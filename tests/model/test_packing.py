@@ -85,6 +85,17 @@ def test_distinct_interests_of_the_rows() -> None:
     assert not packed.interests.pad.any()  # the slot of none is real
 
 
+def test_last_position_of_each_interest() -> None:
+    # in the order of the interests, by hand: none; 4 and 6; 0, 1 and 3
+    packed = Packer(INTERESTS, NONE, ONE, "item_queries", 1, "items", "length", recency=True).pack(
+        HISTORIES, LENGTHS
+    )
+    assert packed.distinct[packed.interest].tolist() == [7, 4, 6, 0, 1, 3]
+    assert packed.recent is not None
+    assert packed.recent.tolist() == [0, 4, 2, 4, 3, 4]
+    assert pack().recent is None
+
+
 def test_padded_interests_are_none() -> None:
     # five and six interests share a group: the one padded slot reads none
     ids = torch.tensor([[9, 9], [0, 1], [2, 3], [4, 9], [5, 9]])

@@ -143,7 +143,42 @@ def distinct_interests(
 ) -> Tensor:
     """Centroids of the distinct interests of the items, [n, dim], or one zero vector for none."""
     ids = {int(interests[m][i]) for m in options["modalities"] for i in items if present[m][i]}
-    return centroids[sorted(ids)].detach() if ids else torch.zeros_like(centroids[:1])
+    return centroids[sorted(ids)] if ids else torch.zeros_like(centroids[:1])
+
+
+def last_positions(
+    options: Options, present: Tensors, interests: Tensors, items: list[int]
+) -> list[int]:
+    """Position of the last item of each distinct interest; 0 for none."""
+    last = {
+        int(interests[m][item]): position
+        for position, item in enumerate(items)
+        for m in options["modalities"]
+        if present[m][item]
+    }
+    return [last[interest] for interest in sorted(last)] or [0]
+
+
+def means_of_interests(
+    params: Tensors,
+    options: Options,
+    features: Tensors,
+    present: Tensors,
+    interests: Tensors,
+    centroids: Tensor,
+) -> Tensor:
+    """Mean of the tokens of each interest as they are now, [interests, dim]; zero without any."""
+    members: list[list[Tensor]] = [[] for _ in centroids]
+    for m in options["modalities"]:
+        for item, interest in enumerate(interests[m].tolist()):
+            if present[m][item]:
+                feature = features[m][item].to(params["input_norm.weight"])
+                members[interest].append(affine(params, f"adapters.{m}", feature))
+    means = [
+        torch.stack(tokens).mean(0) if tokens else torch.zeros_like(centroids[0])
+        for tokens in members
+    ]
+    return torch.stack(means)
 
 
 def read_sequence(
@@ -254,6 +289,8 @@ def embed(
             raise ValueError(f"{name}={options[name]!r} is not one of {allowed}")
     centroids = centroids.to(params["input_norm.weight"])
     other = features | (augmented or {})
+    if options["interest_gradient"]:
+        centroids = means_of_interests(params, options, features, present, interests, centroids)
     us, xis = [], []
     for row, length in enumerate(lengths.tolist()):
         items = item_seq[row, :length].tolist()
@@ -263,6 +300,9 @@ def embed(
             tokens = tokens_of_item(params, options, read, present, item) if item else []
             positions.append(position_tokens(params, options, tokens, item, position))
         distinct = distinct_interests(options, present, interests, centroids, items)
+        if options["interest_recency"]:
+            last = last_positions(options, present, interests, items)
+            distinct = distinct + params["position_embedding.weight"][last]
         u, xi = read_sequence(params, options, positions, distinct)
         us.append(u)
         xis.append(xi)

@@ -311,6 +311,8 @@ TOY_OPTIONS: missrec.Options = {
     "item_mm_fusion": "static",
     "roles": "item_queries",
     "orthogonality": "mean_cosine",
+    "interest_gradient": False,
+    "interest_recency": False,
     "structure": "encoder_decoder",
 }
 NAN = math.nan
