@@ -287,7 +287,7 @@ def embed(
     for name, allowed in CHOICES.items():
         if options[name] not in allowed:
             raise ValueError(f"{name}={options[name]!r} is not one of {allowed}")
-    centroids = centroids.to(params["input_norm.weight"])
+    centroids = centroids.detach().to(params["input_norm.weight"])
     other = features | (augmented or {})
     if options["interest_gradient"]:
         centroids = means_of_interests(params, options, features, present, interests, centroids)
