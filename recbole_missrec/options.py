@@ -27,7 +27,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "interest_method": ("dpc_knn", "dpc_knn_ivf", "kmeans", "auto"),
     "orthogonality": ("mean_cosine", "released"),
     "softmax": ("full", "sampled", "in_batch"),
-    "tune": ("full", "adapters", "bias", "none", "all_but_adapters"),
+    "tune": ("full", "adapters", "bias", "lora", "none", "all_but_adapters"),
     "hidden_act": ("gelu", "relu", "swish", "tanh", "sigmoid"),
 }
 # lowest and highest value allowed, both included; a whole number where the bounds are whole
@@ -70,6 +70,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "interest_every": (1, 10**6),
     "interest_moved": (0.0, 1e6),
     "max_train_prefixes": (1, 10**9),
+    "lora_rank": (1, 1024),
     "MAX_ITEM_LIST_LENGTH": (1, 10**6),
     "seed": (0, 2**31 - 1),
     "mask_ratio": (0.0, 1.0),
@@ -271,6 +272,8 @@ def _check_transfer(values: Mapping[str, Any]) -> None:
         raise UsageError(
             f"--fresh_adapters={values['fresh_adapters']}: must be a list of names, like [image]"
         )
+    if values.get("tune") == "lora" and not find_spec("peft"):
+        raise UsageError("--tune=lora: needs peft; `pip install peft`")
     if values.get("tune") == "none" and not values["pretrained"]:
         raise UsageError("--tune=none: there is nothing to evaluate without --pretrained=FILE")
     if values.get("tune") == "none" and values["item_ids"]:
