@@ -70,6 +70,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "interest_every": (1, 10**6),
     "interest_moved": (0.0, 1e6),
     "max_train_prefixes": (1, 10**9),
+    "max_eval_users": (1, 10**9),
     "lora_rank": (1, 1024),
     "MAX_ITEM_LIST_LENGTH": (1, 10**6),
     "seed": (0, 2**31 - 1),
@@ -80,7 +81,7 @@ RANGES: dict[str, tuple[float, float]] = {
 # options that are off by default, which therefore does not show their type
 TEXTS = ("result_file", "per_user", "resume", "build", "pretrained")
 MAPPINGS = ("clip_grad_norm", "seq_len", "threshold", "val_interval")
-OPTIONAL = ("max_train_prefixes", "knn_neighbours")  # None turns them off
+OPTIONAL = ("max_train_prefixes", "max_eval_users", "knn_neighbours")  # None turns them off
 BUILDER = "python -m dataset_builders "
 INTERVALS = ("user_inter_num_interval", "item_inter_num_interval")
 _BOUND = r"\s*-?(inf|\d+(\.\d+)?)\s*"
@@ -238,6 +239,8 @@ def _check_together(values: Mapping[str, Any]) -> None:
         raise UsageError(f"--interest_method={method}: needs faiss; `pip install faiss-cpu`")
     if values.get("interest_warm_start") and method not in ("kmeans", "auto"):
         raise UsageError(f"--interest_warm_start=True: only for kmeans or auto, not {method}")
+    if not isinstance(values.get("map_features"), bool | None):
+        raise UsageError(f"--map_features={values['map_features']}: must be True or False")
     modalities = values.get("modalities")
     if modalities is not None and not (
         isinstance(modalities, list)

@@ -30,6 +30,11 @@ def world_size() -> int:
     return int(os.environ.get("WORLD_SIZE", 1))
 
 
+def local_world_size() -> int:
+    """Number of processes on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+
+
 def device() -> torch.device:
     """This process's GPU, shared if processes are more than GPUs; else the processor."""
     if not torch.cuda.is_available():
@@ -39,7 +44,7 @@ def device() -> torch.device:
 
 def threads() -> int:
     """How many threads of this process may read pictures: its share of the machine's cores."""
-    cores = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    cores = (os.cpu_count() or 1) // local_world_size()
     return min(max(cores, 1), MOST_THREADS)
 
 

@@ -68,13 +68,24 @@ class ItemSide:
             ]
         )
 
+    def all_tokens(self) -> Tensor:
+        """Tokens of all items, ``[modalities, n_items, dim]``; memory is theirs and a chunk's."""
+        first, *others = chunks(0, self.n_items)
+        part = self.item_tokens(first)
+        tokens = part.new_empty(len(part), self.n_items, part.shape[2])
+        tokens[:, first] = part
+        for items in others:
+            tokens[:, items] = self.item_tokens(items)
+        return tokens
+
     def _features(self, modality: str, items: Any, altered: Tensor | None) -> Tensor:
-        """Features of some items, ``[items, d_m]``."""
-        rows = getattr(self, f"features_{modality}")[items]
+        """Features of some items, ``[items, d_m]``, where the adapter is."""
+        weight = self.adapters[modality].weight
+        rows = getattr(self, f"features_{modality}")[items].to(weight)
         if altered is None or (self.augmented and modality not in self.augmented):
             return rows
         if self.augmented:
-            other = getattr(self, f"augmented_{modality}")[items]
+            other = getattr(self, f"augmented_{modality}")[items].to(weight)
         else:
             other = F.dropout(rows, RATE)
         return torch.where(altered[:, None], other, rows)
@@ -161,12 +172,9 @@ class ItemSide:
     def all_candidates(self) -> ItemTable:
         """All items, kept for the rest of an evaluation pass; memory is theirs and a chunk's."""
         if self._candidates is None:
-            first, *others = chunks(0, self.n_items)
-            part = F.normalize(self.item_tokens(first), dim=-1)
-            tokens = part.new_empty(len(part), self.n_items, part.shape[2])
-            tokens[:, first] = part
-            for items in others:
-                tokens[:, items] = F.normalize(self.item_tokens(items), dim=-1)
+            tokens = self.all_tokens()
+            for items in chunks(0, self.n_items):
+                tokens[:, items] = F.normalize(tokens[:, items], dim=-1)
             weight = None if self.item_embedding is None else self.item_embedding.weight
             ids = None if weight is None else F.normalize(weight, dim=-1)
             self._candidates = ItemTable(tokens, ids, slice(None))
