@@ -3,6 +3,7 @@
 Started in any other way there is one process, and nothing here costs anything.
 """
 
+import atexit
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -150,6 +151,8 @@ def _together() -> Iterator[None]:
         if not dist.is_initialized():
             backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
             dist.init_process_group(backend, timeout=LONGEST_WAIT)
+            if backend == "gloo":  # its threads abort a process that ends before them
+                atexit.register(dist.destroy_process_group)
         yield
     except RuntimeError as error:
         raise UsageError(f"process {rank()}: another process has failed, see there") from error
