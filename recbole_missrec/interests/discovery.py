@@ -32,7 +32,7 @@ def num_neighbours(tokens: int, options: Mapping[str, Any]) -> int:
 
 
 def discover(
-    tokens: Tensor,
+    points: Tensor,
     present: Tensor,
     options: Mapping[str, Any],
     seed: int,
@@ -41,8 +41,8 @@ def discover(
     """Cluster the tokens of all items and modalities that are present (MISSRec, section 3.2).
 
     Args:
-        tokens: ``[items, modalities, dim]``.
-        present: bool ``[items, modalities]``; absent tokens take no part.
+        points: those tokens, item by item, ``[tokens, dim]``.
+        present: bool ``[items, modalities]``.
         options: the options of interests of ``props/model/MISSRec.yaml``.
         seed: of k-means and of the index.
         last: what was found the last time, if so.
@@ -55,7 +55,7 @@ def discover(
         Diverged: a token is not finite.
     """
     began = time.perf_counter()
-    points = tokens.detach()[present]  # [tokens, dim], item by item
+    points = points.detach()
     if not points.isfinite().all():
         raise Diverged("a token of an item is not a number; try a lower --learning_rate")
     moved, before = 1.0, None
@@ -78,7 +78,7 @@ def discover(
         assignment, centroids = density_peaks(
             points, clusters, k, options["knn_include_self"], index_seed
         )
-    ids = torch.full(present.shape, -1, dtype=torch.long, device=tokens.device)
+    ids = torch.full(present.shape, -1, dtype=torch.long, device=points.device)
     ids[present] = assignment
     interests = Interests(ids, centroids)
     health = examine(interests, last, moved, time.perf_counter() - began)

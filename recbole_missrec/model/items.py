@@ -68,14 +68,16 @@ class ItemSide:
             ]
         )
 
-    def all_tokens(self) -> Tensor:
-        """Tokens of all items, ``[modalities, n_items, dim]``; memory is theirs and a chunk's."""
-        first, *others = chunks(0, self.n_items)
-        part = self.item_tokens(first)
-        tokens = part.new_empty(len(part), self.n_items, part.shape[2])
-        tokens[:, first] = part
-        for items in others:
-            tokens[:, items] = self.item_tokens(items)
+    def present_tokens(self) -> Tensor:
+        """Tokens of all items, item by item, ``[tokens, dim]``; memory is theirs and a chunk's."""
+        present = self.present.T  # [n_items, modalities]
+        dim = self.options["hidden_size"]
+        tokens = self.item_tokens(slice(0, 1)).new_empty(int(present.sum()), dim)
+        filled = 0
+        for items in chunks(0, self.n_items):
+            part = self.item_tokens(items).transpose(0, 1)[present[items]]
+            tokens[filled : filled + len(part)] = part
+            filled += len(part)
         return tokens
 
     def _features(self, modality: str, items: Any, altered: Tensor | None) -> Tensor:
@@ -172,9 +174,12 @@ class ItemSide:
     def all_candidates(self) -> ItemTable:
         """All items, kept for the rest of an evaluation pass; memory is theirs and a chunk's."""
         if self._candidates is None:
-            tokens = self.all_tokens()
-            for items in chunks(0, self.n_items):
-                tokens[:, items] = F.normalize(tokens[:, items], dim=-1)
+            first, *others = chunks(0, self.n_items)
+            part = F.normalize(self.item_tokens(first), dim=-1)
+            tokens = part.new_empty(len(part), self.n_items, part.shape[2])
+            tokens[:, first] = part
+            for items in others:
+                tokens[:, items] = F.normalize(self.item_tokens(items), dim=-1)
             weight = None if self.item_embedding is None else self.item_embedding.weight
             ids = None if weight is None else F.normalize(weight, dim=-1)
             self._candidates = ItemTable(tokens, ids, slice(None))

@@ -134,8 +134,8 @@ class MISSRec(ItemSide, SequentialRecommender):
         last = (
             Interests(self.interest_ids, self.centroids[:none]) if epoch and self.health else None
         )
-        tokens, seed = self.all_tokens().transpose(0, 1), self.options["seed"] + epoch
-        found = discover(tokens, self.present.T, self.options, seed, last)
+        seed = self.options["seed"] + epoch
+        found = discover(self.present_tokens(), self.present.T, self.options, seed, last)
         if found is not None:
             ids = found[0].ids
             self.interest_ids.copy_(ids.masked_fill(ids < 0, none))
