@@ -25,9 +25,9 @@ with item ids and without, and with a part of the training users.
 
 It may be killed: asked for again it goes on where it was. Results are kept in the folder FOLDER.
 """
-WAYS = "scratch,adapters,full,bias"
+WAYS = "scratch,adapters,full,bias,lora"
 SHARES = "1,0.3,0.1"  # of the training users
-WHOLE = ("bias",)  # ways that are compared with all users alone
+WHOLE = ("bias", "lora")  # ways that are compared with all users alone
 IDS = {"with ids": "True", "without ids": "False"}
 
 

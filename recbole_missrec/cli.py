@@ -40,7 +40,7 @@ Train and evaluate MISSRec, or any RecBole model, on the same split, candidates 
 Often wanted (all options with their defaults: props/overall.yaml, props/model/MISSRec.yaml):
   --seed=2020               --epochs=300              --data_path=dataset
   --modalities=[text,image] --item_ids=True|False     --hidden_size=300
-  --pretrained=FILE         --tune=full|adapters|bias|none
+  --pretrained=FILE         --tune=full|adapters|bias|lora|none
   --interest_method=dpc_knn|kmeans|auto               --item_mm_fusion=dynamic_shared|static|...
   --result_file=PATH  JSON: configuration, versions, metrics, seconds, memory
   --per_user=PATH     Parquet: user, target, rank and more of each test row, for statistics with

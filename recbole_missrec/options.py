@@ -36,7 +36,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "interest_space": ("tokens", "modality", "features"),
     "orthogonality": ("mean_cosine", "released"),
     "softmax": ("full", "sampled", "in_batch"),
-    "tune": ("full", "adapters", "bias", "none", "all_but_adapters"),
+    "tune": ("full", "adapters", "bias", "lora", "none", "all_but_adapters"),
     "hidden_act": ("gelu", "relu", "swish", "tanh", "sigmoid"),
 }
 # lowest and highest value allowed, both included; a whole number where the bounds are whole
@@ -79,6 +79,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "interest_every": (1, 10**6),
     "interest_moved": (0.0, 1e6),
     "max_train_prefixes": (1, 10**9),
+    "max_eval_users": (1, 10**9),
+    "lora_rank": (1, 1024),
     "MAX_ITEM_LIST_LENGTH": (1, 10**6),
     "seed": (0, 2**31 - 1),
     "mask_ratio": (0.0, 1.0),
@@ -88,7 +90,7 @@ RANGES: dict[str, tuple[float, float]] = {
 # options that are off by default, which therefore does not show their type
 TEXTS = ("result_file", "per_user", "resume", "build", "pretrained")
 MAPPINGS = ("clip_grad_norm", "seq_len", "threshold", "val_interval")
-OPTIONAL = ("max_train_prefixes", "knn_neighbours")  # None turns them off
+OPTIONAL = ("max_train_prefixes", "max_eval_users", "knn_neighbours")  # None turns them off
 BUILDER = "python -m dataset_builders "
 INTERVALS = ("user_inter_num_interval", "item_inter_num_interval")
 _BOUND = r"\s*-?(inf|\d+(\.\d+)?)\s*"
@@ -246,6 +248,8 @@ def _check_together(values: Mapping[str, Any]) -> None:
         raise UsageError(f"--interest_method={method}: needs faiss; `pip install faiss-cpu`")
     if values.get("interest_warm_start") and method not in ("kmeans", "auto"):
         raise UsageError(f"--interest_warm_start=True: only for kmeans or auto, not {method}")
+    if not isinstance(values.get("map_features"), bool | None):
+        raise UsageError(f"--map_features={values['map_features']}: must be True or False")
     modalities = values.get("modalities")
     if modalities is not None and not (
         isinstance(modalities, list)
@@ -280,6 +284,8 @@ def _check_transfer(values: Mapping[str, Any]) -> None:
         raise UsageError(
             f"--fresh_adapters={values['fresh_adapters']}: must be a list of names, like [image]"
         )
+    if values.get("tune") == "lora" and not find_spec("peft"):
+        raise UsageError("--tune=lora: needs peft; `pip install peft`")
     if values.get("tune") == "none" and not values["pretrained"]:
         raise UsageError("--tune=none: there is nothing to evaluate without --pretrained=FILE")
     if values.get("tune") == "none" and values["item_ids"]:

@@ -3,6 +3,7 @@
 Started in any other way there is one process, and nothing here costs anything.
 """
 
+import atexit
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -30,6 +31,11 @@ def world_size() -> int:
     return int(os.environ.get("WORLD_SIZE", 1))
 
 
+def local_world_size() -> int:
+    """Number of processes on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+
+
 def device() -> torch.device:
     """This process's GPU, shared if processes are more than GPUs; else the processor."""
     if not torch.cuda.is_available():
@@ -39,7 +45,7 @@ def device() -> torch.device:
 
 def threads() -> int:
     """How many threads of this process may read pictures: its share of the machine's cores."""
-    cores = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    cores = (os.cpu_count() or 1) // local_world_size()
     return min(max(cores, 1), MOST_THREADS)
 
 
@@ -145,6 +151,8 @@ def _together() -> Iterator[None]:
         if not dist.is_initialized():
             backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
             dist.init_process_group(backend, timeout=LONGEST_WAIT)
+            if backend == "gloo":  # its threads abort a process that ends before them
+                atexit.register(dist.destroy_process_group)
         yield
     except RuntimeError as error:
         raise UsageError(f"process {rank()}: another process has failed, see there") from error

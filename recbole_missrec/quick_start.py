@@ -37,6 +37,7 @@ from recbole_missrec.trainer.checkpoint import (
     load_checkpoint,
 )
 from recbole_missrec.trainer.freezing import count_parameters, freeze
+from recbole_missrec.trainer.lora import add_lora
 from recbole_missrec.trainer.transfer import start_from
 
 # of an evaluation batch, at most: its memory grows neither with the items nor with the histories
@@ -199,6 +200,8 @@ def prepare(config: Config, start: bool = True) -> tuple[Any, tuple[Any, Any, An
         raise recbole_refuses(config, error) from error
     if config["pretrained"] and start:
         start_from(config["pretrained"], model, identity["encoders"])
+    if config["tune"] == "lora":
+        add_lora(model, config["lora_rank"])
     if config["tune"]:
         freeze(model, config["tune"])
     trainable, total = count_parameters(model)

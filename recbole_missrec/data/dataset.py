@@ -10,9 +10,14 @@ import pandas as pd
 import torch
 from recbole.data.dataset import SequentialDataset
 
+from recbole_missrec import processes
 from recbole_missrec.data.domains import Domain, domains
-from recbole_missrec.data.features import FeatureFile, align_features, read_features
+from recbole_missrec.data.feature_store import FeatureStore
+from recbole_missrec.data.features import FeatureFile, item_rows, read_features
 from recbole_missrec.errors import UsageError
+from recbole_missrec.machine import memory_limit_mib
+
+MAPPED_SHARE = 1 / 16  # of the memory, above which features stay in their files
 
 
 class MultiModalSequentialDataset(SequentialDataset):
@@ -20,10 +25,13 @@ class MultiModalSequentialDataset(SequentialDataset):
 
     Features are joined to items after RecBole's filtering and never change ``item_num``, so that
     every model ranks the same candidates. An item without a row lacks the modality.
-    Memory: ``item_num * dim`` float32 per modality.
+    Memory: ``item_num * dim`` float32 per modality; next to nothing where features stay in their
+    files, as the option ``map_features`` says or, without it, where they would take more than
+    `MAPPED_SHARE` of the machine's memory, shared among its processes.
 
     Attributes:
-        features: modality -> float32 ``[item_num, dim]``, zero rows where absent.
+        features: modality -> float32 ``[item_num, dim]``, zero rows where absent; or a
+            ``FeatureStore``, which gives the same rows.
         present: modality -> bool ``[item_num]``; the padding item 0 is never present.
         augmented: the same of augmented inputs, in the space of ``features``; those of the
             modalities that have them, read where the option ``sequence_contrast`` needs them.
@@ -36,9 +44,9 @@ class MultiModalSequentialDataset(SequentialDataset):
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
-        self.features: dict[str, torch.Tensor] = {}
+        self.features: dict[str, Any] = {}
         self.present: dict[str, torch.Tensor] = {}
-        self.augmented: dict[str, torch.Tensor] = {}
+        self.augmented: dict[str, Any] = {}
         self.feature_digests: dict[str, str] = {}
         self.encoders: dict[str, str] = {}
         parts = domains(config)
@@ -48,45 +56,52 @@ class MultiModalSequentialDataset(SequentialDataset):
             augmented = _read_all(parts, Domain.augmented, modality) if copies else {}
             self._add(modality, plain, augmented)
             self.feature_digests[modality] = _digest(parts, plain, augmented)
+        self._read_into_memory()
 
     def _add(
         self, modality: str, plain: dict[str, FeatureFile], augmented: dict[str, FeatureFile]
     ) -> None:
         """Join the features of a modality to the items; each domain is standardised by itself."""
         first = _check_alike([*plain.values(), *augmented.values()])
-        token2id, shape = (
-            self.field2token_id[self.iid_field],
-            (self.item_num, first.matrix.shape[1]),
-        )
-        features, present = torch.zeros(shape), torch.zeros(self.item_num, dtype=torch.bool)
-        copies = torch.zeros(shape) if augmented else None
+        token2id, size = self.field2token_id[self.iid_field], self.item_num
+        features, copies = (FeatureStore(size, first.matrix.shape[1]) for _ in range(2))
         unknown = copied = 0
         for name, file in plain.items():
-            matrix, there, others = align_features(file, token2id, self.item_num)
-            mean, scale = torch.zeros(()), torch.ones(())
-            if self.config["standardise_features"]:
-                mean, scale = moments(matrix[there])
-            matrix = shifted(matrix, there, mean, scale)
-            features += matrix
-            present |= there
+            row, others = item_rows(file, token2id, size)
             unknown += others
-            if copies is not None:
-                if name in augmented:
-                    copy, has, _ = align_features(augmented[name], token2id, self.item_num)
-                    has &= there
-                    matrix = torch.where(has[:, None], shifted(copy, has, mean, scale), matrix)
-                    copied += int(has.sum())
-                copies += matrix
-        self.features[modality], self.present[modality] = features, present
+            features.add(file.matrix, row)
+            if self.config["standardise_features"]:
+                features.standardise()
+            copies.add(file.matrix, row, features.sources[-1])
+            if name in augmented:
+                other = item_rows(augmented[name], token2id, size)[0].masked_fill(row < 0, -1)
+                copies.add(augmented[name].matrix, other, features.sources[-1])
+                copied += int((other >= 0).sum())
+        self.features[modality], self.present[modality] = features, features.present
         self.encoders[modality] = first.encoder
-        if copies is not None:
+        if augmented:
             self.augmented[modality] = copies
+        there = int(features.present.sum())
         self.logger.info(
-            f"{modality}: {int(present.sum()):,} of {self.item_num - 1:,} items "
-            f"({int(present.sum()) / (self.item_num - 1):.1%}) have features of {first.encoder}"
+            f"{modality}: {there:,} of {size - 1:,} items "
+            f"({there / (size - 1):.1%}) have features of {first.encoder}"
             + (f", {copied:,} of them augmented ones, too" if copied else "")
             + (f"; {unknown:,} rows of other items ignored" if unknown else "")
         )
+
+    def _read_into_memory(self) -> None:
+        """Read features into memory, unless they are to stay in their files."""
+        stores: list[FeatureStore] = [*self.features.values(), *self.augmented.values()]
+        needed = sum(4 * store.shape.numel() for store in stores) / 2**20
+        mapped = "map_features" in self.config and self.config["map_features"]
+        if mapped is None:
+            there = memory_limit_mib(torch.device("cpu")) / processes.local_world_size()
+            mapped = needed > there * MAPPED_SHARE
+        if mapped:
+            self.logger.info(f"features are left in their files: {needed:,.0f} MiB as float32")
+            return
+        for held in (self.features, self.augmented):
+            held.update({modality: store.in_memory() for modality, store in held.items()})
 
 
 def _read_all(
@@ -133,38 +148,6 @@ def _digest(parts: list[Domain], *kinds: dict[str, FeatureFile]) -> str:
     if sum(map(bool, digests)) == 1 == len(parts):
         return digests[0]
     return hashlib.sha256(" ".join(digests).encode()).hexdigest()
-
-
-def moments(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and scale that give each feature dimension mean 0 and variance 1.
-
-    The adapters can express the same functions either way; they learn them faster, because
-    features of one encoder share a large mean.
-
-    Args:
-        rows: features of the items that have the modality, ``[present, dim]``.
-
-    Returns:
-        Both ``[dim]``; the scale of a constant dimension is small, but not 0.
-    """
-    return rows.mean(0), rows.std(0, unbiased=len(rows) > 1).clamp_min(1e-6)
-
-
-def shifted(
-    matrix: torch.Tensor, present: torch.Tensor, mean: torch.Tensor, scale: torch.Tensor
-) -> torch.Tensor:
-    """Features less the mean, over the scale; zero rows where absent.
-
-    Args:
-        matrix: ``[items, dim]``.
-        present: bool ``[items]``.
-        mean: ``[dim]``.
-        scale: ``[dim]``.
-
-    Returns:
-        ``[items, dim]``; a constant dimension becomes zero.
-    """
-    return torch.where(present[:, None], (matrix - mean) / scale, 0)
 
 
 def data_identity(dataset: Any) -> dict[str, Any]:

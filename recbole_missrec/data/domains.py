@@ -58,14 +58,23 @@ def in_order(modalities: Any) -> list[str]:
     return sorted(set(modalities), key=lambda modality: (modality != "text", modality))
 
 
-def item_domains(dataset: Any) -> Tensor | None:
-    """Domain of each item, long ``[item_num]``, -1 for the padding item; None of a data set alone.
+def token_domains(dataset: Any, field: str) -> Tensor:
+    """Domain of each token of a field, long ``[tokens]``; -1 for padding, 0 in a data set alone.
 
     Args:
         dataset: a RecBole data set, filtered, whose tokens have the prefixes of their domains.
+        field: of users or items.
     """
     parts = domains(dataset.config)
+    tokens = dataset.field2id_token[field]
     if len(parts) == 1:
-        return None
-    names = pd.Series(dataset.field2id_token[dataset.iid_field].astype(str)).str.partition("/")[0]
+        return torch.zeros(len(tokens), dtype=torch.long)
+    names = pd.Series(tokens.astype(str)).str.partition("/")[0]
     return torch.from_numpy(pd.Index([part.name for part in parts]).get_indexer(names))
+
+
+def item_domains(dataset: Any) -> Tensor | None:
+    """Domain of each item, as ``token_domains``; None of a data set alone."""
+    if len(domains(dataset.config)) == 1:
+        return None
+    return token_domains(dataset, dataset.iid_field)

@@ -141,9 +141,7 @@ def read_tokens(path: Path) -> list[str]:
     return _decode(path, encoded)
 
 
-def align_features(
-    file: FeatureFile, token2id: Mapping[str, int], item_num: int
-) -> tuple[Tensor, Tensor, int]:
+def item_rows(file: FeatureFile, token2id: Mapping[str, int], item_num: int) -> tuple[Tensor, int]:
     """Join feature rows to internal item ids by raw token.
 
     Args:
@@ -152,8 +150,8 @@ def align_features(
         item_num: number of internal ids, the padding included.
 
     Returns:
-        Features, float32 ``[item_num, dim]``, zero where absent; whether an item has a row, bool
-        ``[item_num]``; and the number of rows whose token the data set does not have.
+        Row of each item, long ``[item_num]``, -1 where absent, and the number of rows whose token
+        the data set does not have.
 
     Raises:
         UsageError: file and data set have no item in common.
@@ -166,11 +164,9 @@ def align_features(
             f"{file.path}: none of its {len(ids):,} items is in the data set; "
             f"it has '{file.tokens[0]}', the data set '{example}'"
         )
-    matrix = torch.zeros(item_num, file.matrix.shape[1])  # [item_num, dim]
-    matrix[ids[known]] = file.matrix[known].float()
-    present = torch.zeros(item_num, dtype=torch.bool)
-    present[ids[known]] = True
-    return matrix, present, len(ids) - len(known)
+    row = torch.full((item_num,), -1)
+    row[ids[known]] = torch.from_numpy(known)
+    return row, len(ids) - len(known)
 
 
 def feature_digest(encoded: Tensor, features: Tensor) -> str:

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from recbole.data.dataset import Dataset
 from recbole.utils import FeatureSource
 
 from recbole_missrec.data.atomic import read_interactions
-from recbole_missrec.data.domains import domains
-from recbole_missrec.data.groups import Groups
+from recbole_missrec.data.domains import domains, token_domains
+from recbole_missrec.data.groups import Groups, last_rows
 
 
 class ArrayDataset(Dataset):
@@ -86,6 +87,30 @@ class ArrayDataset(Dataset):
                 break
             self.inter_feat.drop(self.inter_feat.index[~kept], inplace=True)
             codes = {field: values[kept] for field, values in codes.items()}
+
+    def build(self) -> list[Any]:
+        """Split; of validation and test keep the rows of ``max_eval_users``, drawn by the seed.
+
+        Of several domains as many users of each; the same for every model. ``held_out`` of a part
+        says how often it has each item as a target, before, int64 ``[item_num]``.
+        """
+        train, *others = super().build()
+        for part in others:
+            items = part.inter_feat[self.iid_field]
+            part.held_out = torch.bincount(items, minlength=self.item_num)
+            if self.config["max_eval_users"] is not None:
+                part.inter_feat = part.inter_feat[self._drawn(part.inter_feat)]
+        return [train, *others]
+
+    def _drawn(self, rows: Any) -> torch.Tensor:
+        """Which rows are of the users that are drawn, bool ``[rows]``."""
+        generator = torch.Generator().manual_seed(self.config["seed"])
+        lot = torch.rand(self.user_num, generator=generator)  # [user_num]
+        users = rows[self.uid_field].unique()
+        users = users[lot[users].argsort()]
+        domain = token_domains(self, self.uid_field)[users].numpy()
+        drawn = users[last_rows(domain, self.config["max_eval_users"])]
+        return torch.isin(rows[self.uid_field], drawn)
 
     def _grouped_index(self, group_by_list: np.ndarray) -> Groups:
         return Groups(group_by_list)

@@ -59,14 +59,14 @@ def training_popularity(interactions: Interactions, held_out: Sequence[Any]) -> 
 
     Args:
         interactions: of the whole data set.
-        held_out: its validation and test parts, RecBole data sets.
+        held_out: its validation and test parts, of ``ArrayDataset``.
 
     Returns:
         int64 ``[item_num]``; 0 for the padding item.
     """
     counts = interactions.of_items.clone()
     for part in held_out:
-        counts -= torch.bincount(part.inter_feat[part.iid_field], minlength=len(counts))
+        counts -= part.held_out
     return counts
 
 

@@ -53,18 +53,18 @@ def num_neighbours(tokens: int, options: Mapping[str, Any]) -> int:
 
 
 def discover(
-    tokens: Tensor,
+    points: Tensor,
     present: Tensor,
     options: Mapping[str, Any],
     seed: int,
     last: Interests | None = None,
-    features: Sequence[Tensor] = (),
+    features: Sequence[Any] = (),
 ) -> tuple[Interests, Health] | None:
     """Cluster the tokens of all items and modalities that are present (MISSRec, section 3.2).
 
     Args:
-        tokens: ``[items, modalities, dim]``.
-        present: bool ``[items, modalities]``; absent tokens take no part.
+        points: those tokens, item by item, ``[tokens, dim]``.
+        present: bool ``[items, modalities]``.
         options: the options of interests of ``props/model/MISSRec.yaml``.
         seed: of k-means and of the index.
         last: what was found the last time, if so.
@@ -79,7 +79,7 @@ def discover(
         Diverged: a token is not finite.
     """
     began = time.perf_counter()
-    points = tokens.detach()[present]  # [tokens, dim], item by item
+    points = points.detach()
     if not points.isfinite().all():
         raise Diverged("a token of an item is not a number; try a lower --learning_rate")
     moved = 1.0
@@ -89,7 +89,7 @@ def discover(
             getLogger().info(f"interests are kept: tokens moved by {moved:.2%}")
             return None
     how, clusters = options["interest_method"], num_interests(present, options)
-    ids = torch.full(present.shape, -1, dtype=torch.long, device=tokens.device)
+    ids = torch.full(present.shape, -1, dtype=torch.long, device=points.device)
     if how in WITHOUT_SEARCH:
         ids[present] = WITHOUT_SEARCH[how](present, clusters, options["seed"])
         centroids = cluster_means(points, ids[present], clusters)
@@ -97,7 +97,7 @@ def discover(
         first, parts = 0, []
         for own in _together(present, options["interest_space"]):
             start = None if last is None else last.ids[own] - first
-            values = _values(own, tokens.detach(), features)
+            values = _values(own, points, present, features)
             assignment, means, how = _cluster(values, _share(own, options), options, seed, start)
             ids[own] = assignment + first
             parts.append(means)
@@ -109,12 +109,12 @@ def discover(
     return interests, health
 
 
-def _values(own: Tensor, tokens: Tensor, features: Sequence[Tensor]) -> Tensor:
+def _values(own: Tensor, points: Tensor, present: Tensor, features: Sequence[Any]) -> Tensor:
     """What is clustered: tokens, or the features of their only modality, ``[tokens, dim]``."""
-    if not features:
-        return tokens[own]
-    modality = int(own.any(0).nonzero())
-    return features[modality][own[:, modality]]
+    if features:
+        items, modality = own.nonzero().T
+        return features[int(modality[0])][items]
+    return points if own is present else points[own[present]]
 
 
 def _cluster(

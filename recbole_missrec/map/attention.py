@@ -1,7 +1,7 @@
 """Where a model looks: attention weights of the layer that the sequence embedding comes from.
 
-The model's fused kernels keep no weights. Here the layer attends once more, in PyTorch's own way,
-to what it was given while the model read a history.
+The model's fused kernels keep no weights. Here the layer attends once more, step by step, to what
+it was given while the model read a history.
 """
 
 from collections.abc import Iterator
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from recbole_missrec.model.layout import Layout, Queries
 from recbole_missrec.model.missrec import MISSRec
+from recbole_missrec.model.transformer import project, project_out
 
 
 class Attention(NamedTuple):
@@ -129,12 +130,12 @@ def encoder_weights(layer: Any, x: Tensor, qkv: Tensor, layout: Layout) -> Tenso
 
 
 def attend(
-    attention: nn.MultiheadAttention, queries: Tensor, memory: Tensor, layout: Layout
+    attention: Any, queries: Tensor, memory: Tensor, layout: Layout
 ) -> tuple[Tensor, Tensor]:
-    """PyTorch's own attention, which gives its weights.
+    """Multi-head attention that gives its weights, without dropout.
 
     Args:
-        attention: in evaluation mode.
+        attention: as of ``project``.
         queries: ``[queries, dim]``.
         memory: keys and values, ``[slots, dim]``.
         layout: of the memory, a single row.
@@ -142,6 +143,10 @@ def attend(
     Returns:
         What is attended, ``[queries, dim]``, and the weights, ``[heads, queries, slots]``.
     """
-    return attention(
-        queries, memory, memory, key_padding_mask=layout.pad, average_attn_weights=False
-    )
+    heads = attention.num_heads
+    q = project(attention, queries, 0, 1).unflatten(1, (heads, -1)).transpose(0, 1)
+    k, v = project(attention, memory, 1, 3).unflatten(1, (2, heads, -1)).permute(1, 2, 0, 3)
+    logits = q @ k.transpose(1, 2) / q.shape[2] ** 0.5  # [heads, queries, slots]
+    weights = logits.masked_fill(layout.pad, -torch.inf).softmax(2)
+    contexts = (weights @ v).transpose(0, 1).flatten(1)  # [queries, dim]
+    return project_out(attention, contexts), weights

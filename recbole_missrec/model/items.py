@@ -68,13 +68,26 @@ class ItemSide:
             ]
         )
 
+    def present_tokens(self) -> Tensor:
+        """Tokens of all items, item by item, ``[tokens, dim]``; memory is theirs and a chunk's."""
+        present = self.present.T  # [n_items, modalities]
+        dim = self.options["hidden_size"]
+        tokens = self.item_tokens(slice(0, 1)).new_empty(int(present.sum()), dim)
+        filled = 0
+        for items in chunks(0, self.n_items):
+            part = self.item_tokens(items).transpose(0, 1)[present[items]]
+            tokens[filled : filled + len(part)] = part
+            filled += len(part)
+        return tokens
+
     def _features(self, modality: str, items: Any, altered: Tensor | None) -> Tensor:
-        """Features of some items, ``[items, d_m]``."""
-        rows = getattr(self, f"features_{modality}")[items]
+        """Features of some items, ``[items, d_m]``, where the adapter is."""
+        weight = self.adapters[modality].weight
+        rows = getattr(self, f"features_{modality}")[items].to(weight)
         if altered is None or (self.augmented and modality not in self.augmented):
             return rows
         if self.augmented:
-            other = getattr(self, f"augmented_{modality}")[items]
+            other = getattr(self, f"augmented_{modality}")[items].to(weight)
         else:
             other = F.dropout(rows, RATE)
         return torch.where(altered[:, None], other, rows)

@@ -42,12 +42,10 @@ class MISSRec(ItemSide, SequentialRecommender):
         self.options = config
         self.modalities: list[str] = config["modalities"]
         dim: int = config["hidden_size"]
-        for modality in self.modalities:  # frozen features stay out of checkpoints
-            self.register_buffer(
-                f"features_{modality}", dataset.features[modality], persistent=False
-            )
+        for modality in self.modalities:
+            self._hold(f"features_{modality}", dataset.features[modality])
         for modality, matrix in dataset.augmented.items():
-            self.register_buffer(f"augmented_{modality}", matrix, persistent=False)
+            self._hold(f"augmented_{modality}", matrix)
         self.augmented = tuple(dataset.augmented)
         if config["sequence_contrast"] and not self.augmented:
             self.logger.warning(
@@ -98,6 +96,13 @@ class MISSRec(ItemSide, SequentialRecommender):
         self.other_parameter_name = ["health"]  # RecBole keeps it in checkpoints
         self._candidates: ItemTable | None = None  # all items, kept for an evaluation pass
 
+    def _hold(self, name: str, features: Any) -> None:
+        """Frozen features, out of checkpoints; those that stay in their files do not move along."""
+        if isinstance(features, Tensor):
+            self.register_buffer(name, features, persistent=False)
+        else:
+            setattr(self, name, features)
+
     def _initialise(self, std: float) -> None:
         """Normal weights, as the released code: not the adapters, nor attention's in-projection."""
         adapters = set(self.adapters.modules())
@@ -129,10 +134,10 @@ class MISSRec(ItemSide, SequentialRecommender):
         last = (
             Interests(self.interest_ids, self.centroids[:none]) if epoch and self.health else None
         )
-        tokens, seed = self.item_tokens().transpose(0, 1), self.options["seed"] + epoch
+        seed, present = self.options["seed"] + epoch, self.present.T
         frozen = self.options["interest_space"] == "features"
         features = [getattr(self, f"features_{m}") for m in self.modalities] if frozen else []
-        found = discover(tokens, self.present.T, self.options, seed, last, features)
+        found = discover(self.present_tokens(), present, self.options, seed, last, features)
         if found is not None:
             ids = found[0].ids
             self.interest_ids.copy_(ids.masked_fill(ids < 0, none))

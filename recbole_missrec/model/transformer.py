@@ -15,7 +15,7 @@ from recbole_missrec.model.layout import Layout, Queries
 
 
 def attend(
-    attention: nn.MultiheadAttention,
+    attention: Any,
     queries: Tensor,
     keys_values: Tensor,
     memory: Layout,
@@ -24,7 +24,7 @@ def attend(
     """Multi-head attention of projected queries over projected keys and values.
 
     Args:
-        attention: for its heads, dropout and output projection.
+        attention: as of ``project``, for its heads, dropout and output projection.
         queries: in the order of the memory's rows, ``widths[g]`` of each row of group g,
             ``[queries, dim]``.
         keys_values: keys beside values, ``[slots, 2 * dim]``.
@@ -51,13 +51,39 @@ def attend(
         keep = None if group.full else ~pad.view(group.rows, 1, 1, group.width)
         context = F.scaled_dot_product_attention(q, k, v, keep, dropout_p=p)
         contexts.append(context.transpose(1, 2).reshape(len(asked), -1))
-    return F.linear(torch.cat(contexts), attention.out_proj.weight, attention.out_proj.bias)
+    return project_out(attention, torch.cat(contexts))
 
 
-def project(attention: nn.MultiheadAttention, x: Tensor, first: int, last: int) -> Tensor:
-    """Parts ``first`` to ``last - 1`` of queries 0, keys 1, values 2: ``[n, parts * dim]``."""
+def project(attention: Any, x: Tensor, first: int, last: int) -> Tensor:
+    """Parts ``first`` to ``last - 1`` of queries 0, keys 1, values 2.
+
+    Args:
+        attention: a ``torch.nn.MultiheadAttention``, or the one of peft in its place.
+        x: ``[n, dim]``.
+        first: part.
+        last: part that is left out.
+
+    Returns:
+        ``[n, parts * dim]``.
+    """
     part = slice(first * attention.embed_dim, last * attention.embed_dim)
-    return F.linear(x, attention.in_proj_weight[part], attention.in_proj_bias[part])
+    own = _without_lora(attention)
+    projected = F.linear(x, own.in_proj_weight[part], own.in_proj_bias[part])
+    if own is not attention:
+        for name in attention.active_adapters:
+            rows = attention.lora_B[name].weight[part] * attention.scaling[name]
+            projected = projected + F.linear(attention.lora_A[name](x), rows)
+    return projected
+
+
+def project_out(attention: Any, contexts: Tensor) -> Tensor:
+    """The output projection, ``[n, dim]``; within peft's attention it is a layer of peft, too."""
+    return _without_lora(attention).out_proj(contexts)
+
+
+def _without_lora(attention: Any) -> Any:
+    """The attention that peft's layer keeps, where it is one."""
+    return getattr(attention, "base_layer", attention)
 
 
 def feed_forward(layer: Any, x: Tensor) -> Tensor:

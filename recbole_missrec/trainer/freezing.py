@@ -13,8 +13,9 @@ def freeze(model: nn.Module, tune: str) -> None:
         tune: ``full``, all parameters; ``adapters``, the modality adapters, the LayerNorm in front
             of the decoder, alpha, the bias of the history and the id table: positions and
             Transformer stay frozen; ``bias``, those and every bias of the Transformer (Ben Zaken
-            et al., BitFit, 2022); ``none``; ``all_but_adapters``, to see what learning the
-            adapters gives.
+            et al., BitFit, 2022); ``lora``, those of ``adapters`` and the matrices of
+            ``add_lora``, so that the two differ by the attention alone; ``none``;
+            ``all_but_adapters``, to see what learning the adapters gives.
     """
     for name, parameter in model.named_parameters():
         part = name.split(".")[0]
@@ -22,6 +23,7 @@ def freeze(model: nn.Module, tune: str) -> None:
             "full": True,
             "adapters": part in TUNED_PARTS,
             "bias": part in TUNED_PARTS or name.endswith("bias"),
+            "lora": part in TUNED_PARTS or ".lora_" in name,
             "none": False,
             "all_but_adapters": part != "adapters",
         }

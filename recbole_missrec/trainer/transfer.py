@@ -9,6 +9,7 @@ from torch import Tensor
 
 from recbole_missrec.errors import UsageError, nearest
 from recbole_missrec.trainer.checkpoint import load_checkpoint
+from recbole_missrec.trainer.lora import without_lora
 
 if TYPE_CHECKING:
     from recbole_missrec.model.missrec import MISSRec
@@ -65,7 +66,7 @@ def transfer_state(
     """Choose what of a checkpoint a model of another catalogue starts from (MISSRec, section 3.5).
 
     Interest ids, centroids and the id table belong to a catalogue and stay behind; so would alphas
-    of items, which start from a shared one.
+    of items, which start from a shared one. LoRA travels as part of the weights that it is beside.
 
     Args:
         path: of the checkpoint, for messages.
@@ -87,7 +88,7 @@ def transfer_state(
         if modality not in model.modalities:
             known = nearest(modality, model.modalities)
             raise UsageError(f"--fresh_adapters: no modality {modality}; {known}")
-    config, weights = checkpoint["config"], checkpoint["state_dict"]
+    config, weights = checkpoint["config"], without_lora(checkpoint["state_dict"])
     if ALPHA in weights and weights[ALPHA].dim():
         raise UsageError(
             f"--pretrained={path}: its item_mm_fusion is dynamic_instance, whose alphas belong to "

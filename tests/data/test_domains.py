@@ -13,6 +13,7 @@ from recbole_missrec.config import Config
 from recbole_missrec.data.domains import domains, in_order, item_domains
 from recbole_missrec.data.features import write_features
 from recbole_missrec.evaluation.per_user import read_per_user
+from recbole_missrec.evaluation.targets import training_popularity
 from recbole_missrec.quick_start import prepare
 from recbole_missrec.registry import get_dataset_class
 from tests.shops import tiny_options, write_tiny_shop
@@ -136,6 +137,36 @@ def test_a_target_is_ranked_among_the_items_of_its_domain(shops: Path, model: st
         everything = hits["one"] + hits["two"]
         assert result["test"]["recall@5"] == pytest.approx(sum(everything) / len(everything))
         assert result["curve"][0]["domains"] == result["domains"]["valid"]
+
+
+def evaluated(shops: Path, model: str, **options: Any) -> tuple[list[set[str]], list[int], int]:
+    """Users of validation and test, how often items were bought before, and training rows."""
+    trainer, (train, *others) = prepare(config(shops, "one,two", model, **options))
+    parts = [loader._dataset for loader in others]
+    users = [
+        part.id2token("user_id", part.inter_feat["user_id"].unique().numpy()) for part in parts
+    ]
+    popularity = training_popularity(trainer.interactions, parts).tolist()
+    return [set(part) for part in users], popularity, len(train._dataset)
+
+
+def test_as_many_users_of_each_data_set_are_evaluated(shops: Path) -> None:
+    """The same for every model; nothing else changes."""
+    found = {}
+    for model in MODELS:
+        everyone, popularity, training = evaluated(shops, model)
+        found[model], *others = evaluated(shops, model, max_eval_users=4)
+        assert others == [popularity, training], model
+        assert all(part < whole for part, whole in zip(found[model], everyone, strict=True))
+        assert evaluated(shops, model, max_eval_users=1000)[0] == everyone
+    assert found["MISSRec"] == found["SASRec"] == found["Pop"]
+    for part in found["MISSRec"]:
+        names = [user.partition("/")[0] for user in part]
+        assert sorted(names) == 4 * ["one"] + 4 * ["two"]
+    assert evaluated(shops, "Pop", max_eval_users=4, seed=7)[0] != found["Pop"]
+    given = config(shops, "one", "SASRec", max_eval_users=3)
+    _, valid, test = get_dataset_class(given)(given).build()
+    assert (len(valid), len(test)) == (3, 3)
 
 
 def test_other_encoders_are_refused(shops: Path, tmp_path: Path) -> None:

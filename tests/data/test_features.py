@@ -11,8 +11,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from recbole_missrec.data.features import (
-    align_features,
     feature_digest,
+    item_rows,
     read_features,
     write_features,
 )
@@ -190,25 +190,20 @@ def test_missing_metadata(path: Path, key: str) -> None:
 def test_rows_are_joined_by_token(path: Path) -> None:
     """B2 is not in the data set, X and Y are not in the file; the padding item has no features."""
     token2id = {"[PAD]": 0, "X": 1, "B3": 2, "Y": 3, "B1": 4}
-    matrix, present, unknown = align_features(read_features(path), token2id, item_num=5)
-    assert matrix.tolist() == [[0, 0], [0, 0], [5, 6], [0, 0], [1, 2]]
-    assert present.tolist() == [False, False, True, False, True]
-    assert unknown == 1
-    assert matrix.dtype == torch.float32
+    row, unknown = item_rows(read_features(path), token2id, item_num=5)
+    assert (row.tolist(), unknown) == ([-1, -1, 2, -1, 0], 1)
 
 
 def test_a_row_named_like_the_padding_item_is_unknown(tmp_path: Path) -> None:
     write_features(tmp_path / "f", ["[PAD]", "B1"], MATRIX[:2].half(), "e")
     file = read_features(tmp_path / "f")
-    matrix, present, unknown = align_features(file, {"[PAD]": 0, "B1": 1}, item_num=2)
-    assert matrix.tolist() == [[0, 0], [3, 4]]
-    assert (present.tolist(), unknown) == ([False, True], 1)
-    assert matrix.dtype == torch.float32
+    row, unknown = item_rows(file, {"[PAD]": 0, "B1": 1}, item_num=2)
+    assert (row.tolist(), unknown) == ([-1, 1], 1)
 
 
 def test_no_common_item_names_one_of_each_side(path: Path) -> None:
     with pytest.raises(UsageError) as error:
-        align_features(read_features(path), {"[PAD]": 0, "17": 1}, item_num=2)
+        item_rows(read_features(path), {"[PAD]": 0, "17": 1}, item_num=2)
     assert str(error.value) == (
         f"{path}: none of its 3 items is in the data set; it has 'B1', the data set '17'"
     )

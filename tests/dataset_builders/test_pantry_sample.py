@@ -10,7 +10,8 @@ from PIL import Image
 from dataset_builders.__main__ import main
 from dataset_builders.pantry.catalogue import draw_catalogue
 from dataset_builders.pantry.shoppers import simulate
-from recbole_missrec.data.features import align_features, read_features
+from recbole_missrec.data.feature_store import FeatureStore
+from recbole_missrec.data.features import item_rows, read_features
 
 USERS, ITEMS = 900, 120
 
@@ -114,7 +115,9 @@ def test_content_tells_the_next_purchase_better_than_popularity(
     rates = {"popularity": hit_rate(np.tile(sales, (USERS, 1)), targets)}
     for modality in ("text", "image"):
         file = read_features(shop / f"pantry-sample.{modality}.safetensors")
-        matrix = align_features(file, token2id, ITEMS + 1)[0][1:].numpy()
+        store = FeatureStore(ITEMS + 1, file.matrix.shape[1])
+        store.add(file.matrix, item_rows(file, token2id, ITEMS + 1)[0])
+        matrix = store[1:].numpy()
         scores = matrix[last] @ matrix.T
         scores[everyone, last] = -1
         rates[modality] = hit_rate(scores, targets)

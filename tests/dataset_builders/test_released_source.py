@@ -12,7 +12,7 @@ from recbole.config import Config
 from recbole.data.dataset import SequentialDataset
 
 from dataset_builders.__main__ import main
-from recbole_missrec.data.features import align_features, read_features
+from recbole_missrec.data.features import item_rows, read_features
 
 HEADER = "user_id:token\titem_id_list:token_seq\titem_id:token\n"
 TEXT = np.array([[1, 2], [3, 4], [5, 6], [7, 8], [9, 10]], dtype="<f4")
@@ -202,7 +202,7 @@ def test_features_of_scientific_keep_their_items(
     token2id = {
         token: row + 1 for row, token in enumerate(raw_tokens(folder / "Scientific.item2index"))
     }
-    matrix, present, unknown = align_features(file, {"[PAD]": 0} | token2id, 1586)
+    row, unknown = item_rows(file, {"[PAD]": 0} | token2id, 1586)
     released = np.fromfile(folder / f"Scientific.{suffix}", "<f4").reshape(1585, 512)
-    assert torch.equal(matrix[1:], torch.from_numpy(released))
-    assert (present.sum().item(), unknown) == (1585, 0)
+    assert torch.equal(file.matrix[row[1:]], torch.from_numpy(released))
+    assert (int(row[1:].min()), unknown) == (0, 0)

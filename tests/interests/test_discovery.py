@@ -41,7 +41,7 @@ def found(
 ) -> tuple[Interests, Health]:
     """What is discovered, where something is."""
     given = OPTIONS | {"interest_method": method} | options
-    result = discover(tokens, PRESENT, given, seed=0, last=last)
+    result = discover(tokens[PRESENT], PRESENT, given, seed=0, last=last)
     assert result is not None
     return result
 
@@ -81,7 +81,7 @@ def test_features_are_clustered_and_tokens_averaged() -> None:
     text = torch.tensor([[0.0, 0.0], [0.0, 0.0], [1.0, 1.0], [1.0, 1.1]])
     image = torch.tensor([[0.0], [3.0], [3.0], [99.0]])
     options = OPTIONS | {"interest_method": "dpc_knn", "interest_space": "features"}
-    result = discover(TOKENS, PRESENT, options, 0, features=[text, image])
+    result = discover(TOKENS[PRESENT], PRESENT, options, 0, features=[text, image])
     assert result is not None
     ids, centroids = result[0].ids, result[0].centroids
     assert ids[2, 0] == ids[3, 0] != ids[1, 0]  # tokens 1 and 2, features 1 and about 1
@@ -122,7 +122,12 @@ def test_tokens_that_are_no_numbers_are_refused(method: str, value: float) -> No
 
 def test_no_token_at_all_is_an_error() -> None:
     with pytest.raises(ValueError, match="1 clusters of 0 points"):
-        discover(TOKENS, PRESENT & False, OPTIONS | {"interest_method": "dpc_knn"}, seed=0)
+        discover(
+            TOKENS[PRESENT & False],
+            PRESENT & False,
+            OPTIONS | {"interest_method": "dpc_knn"},
+            seed=0,
+        )
 
 
 def test_tokens_that_have_not_moved_keep_their_interests(caplog: pytest.LogCaptureFixture) -> None:
@@ -130,7 +135,7 @@ def test_tokens_that_have_not_moved_keep_their_interests(caplog: pytest.LogCaptu
     last, _ = found()
     options = OPTIONS | {"interest_method": "dpc_knn"}
     with caplog.at_level(logging.INFO):
-        kept = discover(TOKENS + 1, PRESENT, options | {"interest_moved": 0.21}, 0, last)
+        kept = discover((TOKENS + 1)[PRESENT], PRESENT, options | {"interest_moved": 0.21}, 0, last)
     assert kept is None and "interests are kept: tokens moved by 20.83%" in caplog.text
     interests, health = found(TOKENS + 1, last=last, interest_moved=0.2)
     assert health.moved == pytest.approx(5 / 24)

@@ -9,6 +9,8 @@ import torch
 
 from recbole_missrec.cli import main
 from recbole_missrec.trainer.checkpoint import load_checkpoint
+from recbole_missrec.trainer.lora import without_lora
+from recbole_missrec.trainer.trainer import HookedTrainer
 from tests.shops import tiny_options, write_tiny_shop
 
 PRETRAIN = str(Path(__file__).parents[2] / "props" / "pretrain.yaml")
@@ -82,6 +84,47 @@ def test_what_is_tuned_changes_and_the_rest_stays(
             assert same == (part not in tuned), name
     share = result["parameters"]["trainable"] / result["parameters"]["total"]
     assert (share < 1) == (tune == "adapters")
+
+
+def test_lora_is_tuned_evaluated_resumed_and_tuned_further(
+    shops: Path, pretrained: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = (f"--pretrained={pretrained['checkpoint']}", "--tune=lora", "--lora_rank=2")
+    result = run(shops, "three", "whole", *words)
+    found, before = weights(result), weights(pretrained)
+    for name, value in found.items():
+        plain = name.replace(".base_layer", "")
+        if plain.split(".")[0] in ("encoder", "decoder") and ".lora_" not in name:
+            assert torch.equal(value, before[plain]), name
+    assert all(value.any() for name, value in found.items() if ".lora_B" in name)
+    card = json.loads(Path(result["checkpoint"]).with_suffix(".json").read_text())
+    assert (card["config"]["tune"], card["config"]["lora_rank"]) == ("lora", 2)
+
+    assert main(["evaluate", result["checkpoint"], "--result_file=again.json"]) == 0
+    assert json.loads(Path("again.json").read_text())["test"] == result["test"]
+
+    options = "--pretrained=" + result["checkpoint"], "--tune=none", "--item_ids=False"
+    further = weights(run(shops, "three", "further", *options))
+    assert without_lora(found).keys() == {*further, "item_embedding.weight"}
+    for name, value in further.items():
+        if name not in ("interest_ids", "centroids"):
+            assert torch.equal(value, without_lora(found)[name]), name
+
+    epoch, count = HookedTrainer._train_epoch, iter(range(2))
+
+    def interrupted(*args: Any, **kwargs: Any) -> Any:
+        trained = epoch(*args, **kwargs)
+        if next(count):
+            raise KeyboardInterrupt
+        return trained
+
+    with monkeypatch.context() as patch:
+        patch.setattr(HookedTrainer, "_train_epoch", interrupted)
+        given = tiny_options(shops, learning_rate=0.01, epochs=2)
+        given |= {"checkpoint_dir": "cut", "dataset": "three", "result_file": "cut.json"}
+        assert main([*words, *(f"--{key}={value}" for key, value in given.items())]) == 130
+    assert main([f"--resume={next(Path('cut').glob('*.resume'))}"]) == 0
+    assert json.loads(Path("cut.json").read_text())["test"] == result["test"]
 
 
 def test_nothing_is_tuned(shops: Path, pretrained: dict[str, Any]) -> None:

@@ -90,25 +90,64 @@ def test_two_processes_take_the_steps_of_one(
                 assert error <= tolerance * (1 + value.abs().max()), (name, float(error))
 
 
+WHOLE_RUN = PRETRAINING | {"epochs": 3, "checkpoint_dir": "saved", "result_file": "result.json"}
+
+
+def whole_run(shops: Path, folder: Path, *words: str) -> dict[str, Any]:
+    """Result of a pre-training by the command line in a folder."""
+    given = (f"--{key}={value}" for key, value in options(shops, WHOLE_RUN).items())
+    done = run(folder, "recbole_missrec", *given, *words, processes=1)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads((folder / "result.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def in_two(shops: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """Folder and result of a run in two processes."""
+    folder = tmp_path_factory.mktemp("two")
+    return folder, whole_run(shops, folder, "--nproc=2")
+
+
 @pytest.mark.slow
-def test_a_run_in_two_processes(shops: Path, tmp_path: Path) -> None:
+def test_a_run_in_two_processes(
+    shops: Path, in_two: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
     """One file of each kind; the figures of one process but for rounding."""
-    given = options(shops, PRETRAINING) | {"epochs": 3, "result_file": "result.json"}
-    words = [f"--{key}={value}" for key, value in given.items()]
-    for name, more in (("one", []), ("two", ["--nproc=2"])):
-        (tmp_path / name).mkdir()
-        script = ("recbole_missrec", *words, f"--checkpoint_dir={name}", *more)
-        script = tuple(word for word in script if not word.startswith("--checkpoint_dir=/"))
-        done = run(tmp_path / name, *script, processes=1)
-        assert done.returncode == 0, done.stderr[-3000:]
-    results = {
-        name: json.loads((tmp_path / name / "result.json").read_text()) for name in ("one", "two")
-    }
-    assert results["two"]["test"] == pytest.approx(results["one"]["test"], abs=1e-3)
-    losses = [[epoch["loss"] for epoch in results[name]["curve"]] for name in ("one", "two")]
+    folder, two = in_two
+    one = whole_run(shops, tmp_path)
+    assert two["test"] == pytest.approx(one["test"], abs=1e-3)
+    losses = [[epoch["loss"] for epoch in result["curve"]] for result in (one, two)]
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)
-    folder = tmp_path / "two" / "two"
-    assert [path.suffix for path in sorted(folder.iterdir())] == [".json", ".pth"]
+    assert [path.suffix for path in sorted((folder / "saved").iterdir())] == [".json", ".pth"]
+
+
+@pytest.mark.slow
+def test_a_cut_run_in_two_processes_goes_on_to_the_same_figures(
+    shops: Path, in_two: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    (tmp_path / "cut.py").write_text(
+        "import sys\nfrom recbole_missrec.cli import main\n"
+        "from recbole_missrec.trainer.trainer import HookedTrainer\n"
+        "whole = HookedTrainer._train_epoch\n"
+        "def cut(self, data, epoch, *rest, **more):\n"
+        "    loss = whole(self, data, epoch, *rest, **more)\n"
+        "    if epoch == 1:\n        raise KeyboardInterrupt\n    return loss\n"
+        "HookedTrainer._train_epoch = cut\nsys.exit(main())\n"
+    )
+    words = [f"--{key}={value}" for key, value in options(shops, WHOLE_RUN).items()]
+    assert run(tmp_path, "cut", *words, processes=2).returncode != 0
+    assert not (tmp_path / "result.json").exists()
+    (state,) = (tmp_path / "saved").glob("*.resume")
+    alone = run(tmp_path, "recbole_missrec", f"--resume={state}", processes=1)
+    assert alone.returncode == 2
+    assert "of 2 processes, these are 1; start as many with torchrun" in alone.stderr
+    done = run(tmp_path, "recbole_missrec", f"--resume={state}", processes=2)
+    assert done.returncode == 0, done.stderr[-3000:]
+    resumed, (_, whole) = json.loads((tmp_path / "result.json").read_text()), in_two
+    for key in ("valid", "test", "best_epoch", "domains"):
+        assert resumed[key] == whole[key]
+    losses = [[epoch["loss"] for epoch in result["curve"]] for result in (whole, resumed)]
+    assert losses[0] == losses[1]
 
 
 @pytest.mark.slow
