@@ -69,6 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--processes", type=positive, nargs="+", default=[1, 2], metavar="N", help="default: 1 2")
     add("--batch", type=positive, default=4096, metavar="N", help="sequences; default: 4096")
     add("--discover", action="store_true", help="interests, once")
+    add("--interest_ratio", type=float, default=0.02, metavar="R", help="default: 0.02")
     add("--warm_up", type=positive, default=3, metavar="N", help="default: 3")
     add("--steps", type=positive, default=24, metavar="N", help="default: 24")
     add("--folder", type=Path, metavar="DIR", help="keep the corpus here; default: a temporary one")
@@ -93,7 +94,8 @@ def run(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         say(f"{processes} of {args.processes} processes")
         row = measure(args, folder, processes, discover=args.discover and not rows)
         rows.append(row | computed(row))
-    return {**machine(args.threads), "corpus": size._asdict(), "rows": rows}
+    corpus = size._asdict() | {"interest_ratio": args.interest_ratio}
+    return {**machine(args.threads), "corpus": corpus, "rows": rows}
 
 
 def write_corpus(folder: Path, size: Size) -> None:
@@ -128,6 +130,7 @@ def measure(
         "state": "error",
         "map_features": True,
         "train_batch_size": args.batch,
+        "interest_ratio": args.interest_ratio,
     }
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
     numbers = (str(number) for number in (args.warm_up, args.steps, int(discover)))

@@ -38,6 +38,8 @@ SIZES = {  # so that benchmarks take seconds
     "interests": "--tokens 200 --ratios 0.1",
     "refresh": "--epochs=1 --ways dpc_knn",
     "encode": "--items=32 --texts=8 --repeats=1 --generated 500",
+    "pretrain": "--users=60 --items=50 --interactions=400 --batch=64 --steps=1 --warm_up=1",
+    "tuning": "--rounds=1 --batches=1",
     "prepare_data": "--users=1000 --items=300 --interactions=10000 --compared=5000",
 }
 README = command_blocks((ROOT / "README.md").read_text(encoding="utf-8"))
