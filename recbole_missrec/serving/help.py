@@ -1,0 +1,43 @@
+"""What the commands of this package say for ``--help``."""
+
+MOST = 10_000  # items of a list
+RECOMMEND_HELP = f"""\
+Recommend items by a trained model: MISSRec, UniSRec, VQRec or SASRecContent.
+
+  python run_recbole_missrec.py recommend CHECKPOINT --history=A,B | --users=FILE [--key=value ...]
+
+  --history=A,B       raw tokens of items, oldest first
+  --users=FILE        whom to recommend to: JSON lines (.jsonl) or Parquet (.parquet) with columns
+                      `user`, `history` (a list of raw tokens) or both; without a history, that of
+                      the user in the data set. Any other file: users of the data set, one a line
+  --out=FILE          Parquet (.parquet) or JSON lines; default: JSON lines on standard output
+  --topk=10           items of a list, at most {MOST:,}
+  --exclude-history   leave out the items of the history
+  --candidates=FILE   recommend these alone: raw tokens, one a line
+  --filter=COLUMN=VALUE
+                      recommend items with this value in NAME.item of the data set alone
+  --data_path=DIR     folder of data sets, if it has moved since the training
+
+A row has `user`, `items` and `scores`, best first, ranked as the evaluation ranks them; `unknown`,
+the number of tokens that no item has, which are skipped; and `fallback`, `popularity` where nothing
+is known of a history: then items are those with the most interactions, these being the scores.
+
+Examples:
+  python run_recbole_missrec.py recommend saved/MISSRec-pantry-sample-*.pth --history=p00273,p00090
+"""
+SIMILAR_HELP = """\
+Items like one, by the mean cosine of the trained tokens and ids that both have, as JSON lines.
+
+  python run_recbole_missrec.py similar CHECKPOINT --item=TOKEN [--topk=10] [--data_path=DIR]
+"""
+EXPLAIN_HELP = """\
+Why an item has its score after a history, by a trained MISSRec, as JSON.
+
+  python run_recbole_missrec.py explain CHECKPOINT --history=A,B --item=TOKEN [--data_path=DIR]
+
+`score` is the sum of the contributions of `parts`: of each modality and the id, its cosine with the
+sequence embedding times its weight, over the temperature; and what is added for an item of the
+history. `history` and `interests` say where the model looked: shares of attention, means over the
+heads of the layer that the sequence embedding comes from; interests with their typical items.
+"""
+HELP = {"recommend": RECOMMEND_HELP, "similar": SIMILAR_HELP, "explain": EXPLAIN_HELP}
