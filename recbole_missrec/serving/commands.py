@@ -67,16 +67,20 @@ def recommend(checkpoint: str, options: Mapping[str, str]) -> None:
         UsageError: bad input; see the help of the command.
     """
     own = {"history": "", "users": "", "topk": "10", "exclude_history": "False"}
-    own |= {"candidates": "", "filter": "", "out": ""}
+    own |= {"candidates": "", "filter": "", "approximate": "False", "out": ""}
     given, others = options_of("recommend", options, own)
     if bool(given["history"]) == bool(given["users"]):
         raise UsageError("recommend: give one of --history=A,B and --users=FILE")
     how: dict[str, Any] = {"k": topk_of(given)}
     how["exclude_history"] = switch("exclude_history", given["exclude_history"])
+    approximate = switch("approximate", given["approximate"])
     if given["out"]:
         check_writable(Path(given["out"]))
     recommender = Recommender.load(checkpoint, others)
-    how["offered"] = offered(recommender, given["candidates"], given["filter"])
+    if given["candidates"] or given["filter"]:
+        how["offered"] = offered(recommender, given["candidates"], given["filter"])
+    elif approximate:
+        recommender.make_index()
     if given["history"]:
         history = [given["history"].split(",")]
         parts = iter([pa.table({"user": pa.nulls(1, pa.string()), "history": history})])

@@ -58,11 +58,10 @@ class Explainer:
         weights = scorer.weights(cosines, items)
         scores = scorer.fuse(cosines, items)[0]  # [items]
         held = held_items(History(histories.items, histories.lengths))
-        bias = scorer.bias(held)
         added = torch.zeros_like(scores)
-        if bias is not None:
+        if self.model.history_bias is not None:
             own = held.item == items[:, None]  # [items, held]
-            added = own.to(bias) @ bias
+            added = own.to(scores) @ scorer.bias(held.last)
         columns = (weights[:, 0], cosines[:, 0], weights[:, 0] * cosines[:, 0] / scorer.temperature)
         numbers = torch.stack(columns, -1).double().transpose(0, 1).tolist()  # [items][parts][3]
         explained = []

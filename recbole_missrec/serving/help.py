@@ -16,6 +16,8 @@ Recommend items by a trained model: MISSRec, UniSRec, VQRec or SASRecContent.
   --candidates=FILE   recommend these alone: raw tokens, one a line
   --filter=COLUMN=VALUE
                       recommend items with this value in NAME.item of the data set alone
+  --approximate       search likely items by indexes of faiss, for many users and a large
+                      catalogue (`pip install faiss-cpu`); exact where candidates are given
   --data_path=DIR     folder of data sets, if it has moved since the training
 
 A row has `user`, `items` and `scores`, best first, ranked as the evaluation ranks them; `unknown`,

@@ -1,8 +1,9 @@
 """A trained model, from raw tokens to raw tokens."""
 
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +23,9 @@ from recbole_missrec.serving.scoring import Scorer, make_scorer
 from recbole_missrec.serving.topk import Best, exact, in_order
 from recbole_missrec.serving.users import Users, users_of
 from recbole_missrec.trainer.checkpoint import load_checkpoint, load_weights
+
+if TYPE_CHECKING:
+    from recbole_missrec.serving.approximate import Index
 
 FALLBACK = "popularity"
 COLUMNS = [
@@ -57,7 +61,10 @@ class Recommender:
     Attributes:
         config: configuration of the training.
         folder: of the data set.
+        index: to search approximately by, None to search exactly.
     """
+
+    index: "Index | None" = None
 
     def __init__(self, scorer: Scorer, catalogue: Catalogue, users: Users, config: Any) -> None:
         self.scorer, self.catalogue, self.users, self.config = scorer, catalogue, users, config
@@ -120,6 +127,8 @@ class Recommender:
         """The best items for each history, as the evaluation ranks them.
 
         Time grows as ``rows * items * parts * dim``, memory as ``rows * k`` and a block of scores.
+        With an index it is another ranking of likely candidates, see ``approximate``, unless
+        candidates are given.
 
         Args:
             histories: what is known of them.
@@ -127,9 +136,10 @@ class Recommender:
             exclude_history: leave out what stands in the history.
             offered: candidates, bool ``[items]``; all that the catalogue offers by default.
         """
-        offered = self.catalogue.offered if offered is None else offered
         known = histories.lengths > 0  # [rows]
-        ranking = self._popular(len(known), k, offered)
+        ranking = self._popular(
+            len(known), k, self.catalogue.offered if offered is None else offered
+        )
         rows = known.nonzero().squeeze(1)
         if len(rows):
             some = histories.take(rows)
@@ -137,10 +147,26 @@ class Recommender:
             ranking.items[rows], ranking.scores[rows] = best.items.cpu(), best.scores.double().cpu()
         return ranking._replace(fallback=~known)
 
-    def _rank(self, histories: Histories, k: int, exclude: bool, offered: Tensor) -> Best:
-        u = self.scorer.embed(histories)
-        held = held_items(History(histories.items, histories.lengths))
-        return exact(self.scorer, u, held, offered, k, exclude)
+    def _rank(self, histories: Histories, k: int, exclude: bool, offered: Tensor | None) -> Best:
+        u, history = self.scorer.embed(histories), History(histories.items, histories.lengths)
+        if self.index is not None and offered is None:
+            from recbole_missrec.serving.approximate import approximate
+
+            return approximate(self.scorer, self.index, u, history, k, exclude)
+        offered = self.catalogue.offered if offered is None else offered
+        return exact(self.scorer, u, held_items(history), offered, k, exclude)
+
+    def make_index(self) -> None:
+        """Search approximately from now on.
+
+        Raises:
+            UsageError: faiss is not installed.
+        """
+        if find_spec("faiss") is None:
+            raise UsageError("--approximate=True: needs faiss; `pip install faiss-cpu`")
+        from recbole_missrec.serving.approximate import Index
+
+        self.index = Index(self.scorer.views(), self.catalogue.offered)
 
     def _popular(self, rows: int, k: int, offered: Tensor) -> Ranking:
         """The most popular items for every row."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from recbole_missrec.errors import UsageError
 from recbole_missrec.model.causal import CausalRecommender
 from recbole_missrec.model.missrec import MISSRec
-from recbole_missrec.serving.histories import Held, Histories
+from recbole_missrec.serving.histories import Histories
 
 
 class Scorer:
@@ -76,12 +76,18 @@ class Scorer:
         return self.fuse(torch.stack(dots)[:, None], flat).view(items.shape)
 
     @torch.no_grad()
-    def bias(self, held: Held) -> Tensor | None:
-        """What is added to the scores of the items of histories, ``[held]``; None for nothing."""
-        if self.model.history_bias is None:
-            return None
+    def bias(self, last: Tensor) -> Tensor:
+        """What is added to the scores of items of a history, of a model with such a bias.
+
+        Args:
+            last: whether each is the last of it, bool ``[...]``.
+        """
         anywhere, at_the_end = self.model.history_bias.weight
-        return (anywhere + at_the_end * held.last.to(self.model.device)) / self.temperature
+        return (anywhere + at_the_end * last.to(self.model.device)) / self.temperature
+
+    def views(self) -> list[Tensor]:
+        """Vectors ``[items, dim]`` whose inner products with a row find candidates for it."""
+        return self.parts
 
     @property
     def temperature(self) -> float:
@@ -105,6 +111,16 @@ class FusedScorer(Scorer):
         modalities = len(self.model.modalities)
         of_ids = dots[modalities] if len(dots) > modalities else None
         return self.model.fuse(dots[:modalities], of_ids, items)
+
+    @torch.no_grad()
+    def views(self) -> list[Tensor]:
+        """The mean of an item's parts, as alpha 0 weighs them, and where they are several, each
+        modality."""
+        modalities = len(self.model.modalities)
+        parts = torch.stack(self.parts)  # [parts, items, dim]
+        weights = self.weights(parts.new_zeros(len(parts), 1, parts.shape[1]), slice(None))
+        mean = torch.einsum("pi,pid->id", weights[:, 0], parts)
+        return [mean, *(self.parts[:modalities] if modalities > 1 else [])]
 
     @torch.no_grad()
     def weights(self, dots: Tensor, items: Any) -> Tensor:

@@ -9,7 +9,7 @@ from recbole_missrec.serving.histories import Held
 from recbole_missrec.serving.scoring import Scorer
 
 ROWS = 64  # that are scored together
-SCORES = 2**17  # of a block: all that is done to them stays in the caches
+SCORES = 2**18  # of a block: all that is done to them stays in the caches
 WIDEST = 2**15  # items of a block
 
 
@@ -59,13 +59,14 @@ def _exact(scorer: Scorer, u: Tensor, held: Held, offered: Tensor, k: int, exclu
         torch.zeros(len(u), k, dtype=torch.long, device=u.device),
         u.new_full((len(u), k), -torch.inf),
     )
-    bias = scorer.bias(held)
+    bias = None if scorer.model.history_bias is None else scorer.bias(held.last)
     width = min(WIDEST, max(1, SCORES // len(u)))
     for first in range(1, len(offered), width):  # after the padding
         inside = offered[first : first + width]
-        items = inside.nonzero().squeeze(1) + first  # [candidates]
+        whole = bool(inside.all())
+        items = torch.arange(len(inside)) if whole else inside.nonzero().squeeze(1)
+        items += first  # [candidates]
         if len(items):
-            whole = len(items) == len(inside)
             found = scorer.score(u, slice(first, first + len(items)) if whole else items)
             adjust(found, held, bias, items, exclude)
             _keep(best, found, items)
@@ -78,7 +79,7 @@ def adjust(scores: Tensor, held: Held, bias: Tensor | None, items: Tensor, exclu
     Args:
         scores: ``[rows, items]``.
         held: items of the histories.
-        bias: of them, see ``Scorer.bias``.
+        bias: of them, ``[held]``, None for none.
         items: ascending, long ``[items]``.
         exclude: leave them out.
     """
@@ -96,7 +97,8 @@ def _keep(best: Best, scores: Tensor, items: Tensor) -> None:
     rows = (scores.amax(1) > best.scores.amin(1)).nonzero().squeeze(1)
     if not len(rows):
         return
-    found = scores[rows].topk(min(k, scores.shape[1]))
+    scores = scores if len(rows) == len(scores) else scores[rows]
+    found = scores.topk(min(k, scores.shape[1]))
     values = torch.cat([best.scores[rows], found.values], 1)
     places = torch.cat([best.items[rows], items.to(scores.device)[found.indices]], 1)
     kept = values.topk(k)

@@ -34,6 +34,9 @@ def test_a_history_on_the_command_line(
     assert main([*words, "--exclude-history"]) == 0
     (row,) = lines(capsys.readouterr().out)
     assert len(row["items"]) == 3 and not {"i3", "i7"} & set(row["items"])
+    assert main([*words, "--approximate"]) == 0  # of 24 items all are candidates
+    (row,) = lines(capsys.readouterr().out)
+    assert row["items"] == expected["items"]
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "parquet", "txt"])

@@ -10,7 +10,7 @@ import torch
 
 from recbole_missrec.cli import main
 from recbole_missrec.model.history import History
-from recbole_missrec.serving import topk
+from recbole_missrec.serving import approximate, topk
 from recbole_missrec.serving.explanation import Explainer
 from recbole_missrec.serving.histories import held_items
 from recbole_missrec.serving.recommender import Recommender
@@ -76,6 +76,47 @@ def test_blocks_give_the_best_of_all_scores(
         found = expected.gather(1, best.items)
         torch.testing.assert_close(found[there], best.scores[there], rtol=1e-12, atol=1e-12)
         assert not best.items[~there].any()
+
+
+@pytest.mark.parametrize("options", VARIANTS, ids=lambda o: "-".join(map(str, o.values())))
+def test_candidates_of_all_lists_give_the_exact_ranking(
+    shop: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(approximate, "ROWS", 4)
+    model = tiny_model(shop, **(options | {"history_bias": bool(options.get("history_bias", 1))}))
+    scorer, batch = make_scorer(model.eval(), ""), random_batch(model)
+    offered = torch.arange(25) % 5 > 0
+    index = approximate.Index(scorer.views(), offered)
+    history = History(batch["item_id_list"], batch["item_length"])
+    with torch.no_grad():
+        u = model.embed(batch)
+    every = topk.exact(scorer, u, held_items(history), torch.arange(25) > 0, 24)
+    own = (every.items[:, :, None] == batch["item_id_list"][:, None]).any(2)  # [rows, 24]
+    for k, exclude, there in ((19, True, offered[every.items] & ~own),
+                              (3, False, offered[every.items] | own)):  # fmt: skip
+        best = approximate.approximate(scorer, index, u, history, k, exclude)
+        scores = every.scores.masked_fill(~there, -torch.inf)
+        torch.testing.assert_close(best.scores, scores.topk(k).values, rtol=1e-12, atol=1e-12)
+        assert torch.equal(best.items == 0, best.scores.isneginf())
+        by_item = torch.full((9, 25), -torch.inf).double().scatter(1, every.items, scores)
+        torch.testing.assert_close(by_item.gather(1, best.items), best.scores)
+
+
+def test_an_index_looks_into_few_lists(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(0)
+    centres = torch.randn(100, 16, generator=generator)
+    items = centres.repeat(40, 1) + 0.1 * torch.randn(4000, 16, generator=generator)
+    index = approximate.Index([items], torch.arange(4000) > 0)
+    (file,) = index.files
+    assert (file.nlist, file.nprobe, file.ntotal) == (124, 32, 3999)
+    queries = items[:50] + 0.1 * torch.randn(50, 16, generator=generator)
+    exact = (queries @ items[1:].T).topk(10).indices + 1
+    file.nprobe = 8
+    found = index.candidates(queries, 20)
+    hits = sum(len({*a} & {*b}) for a, b in zip(found.tolist(), exact.tolist(), strict=True))
+    assert 0.98 < hits / 500 <= 1
+    file.nprobe = 1
+    assert index.candidates(queries, 200).eq(0).any()  # fewer items than asked for
 
 
 @pytest.mark.parametrize("model", ["UniSRec", "VQRec", "SASRecContent"])
