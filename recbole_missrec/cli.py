@@ -29,8 +29,8 @@ Train and evaluate MISSRec, or any RecBole model, on the same split, candidates 
   python run_recbole_missrec.py map CHECKPOINT    write a page to look at the interests of a trained
                                                   MISSRec; see `map --help`
   python run_recbole_missrec.py recommend CHECKPOINT --history=A,B | --users=FILE
-                                                  use a trained model; also similar, explain; each
-                                                  has a --help
+                                                  use a trained model; also similar, explain,
+                                                  add-items, remove-items; each has a --help
 
   --dataset=NAME      a folder under data_path with NAME.inter and, for models with features,
                       NAME.MODALITY.safetensors; `python -m dataset_builders --help` makes them;
@@ -200,6 +200,8 @@ COMMANDS = {
     "evaluate": _of_checkpoint("evaluate", "quick_start:evaluate"),
     "map": _of_checkpoint("map", "map.command:write_map"),
     "recommend": _of_checkpoint("recommend", "serving.commands:recommend"),
+    "add-items": _of_checkpoint("add-items", "serving.items:add_items"),
+    "remove-items": _of_checkpoint("remove-items", "serving.items:remove_items"),
     "explain": _of_checkpoint("explain", "serving.commands:explain"),
     "similar": _of_checkpoint("similar", "serving.commands:similar"),
 }

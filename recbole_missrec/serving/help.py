@@ -42,4 +42,35 @@ sequence embedding times its weight, over the temperature; and what is added for
 history. `history` and `interests` say where the model looked: shares of attention, means over the
 heads of the layer that the sequence embedding comes from; interests with their typical items.
 """
-HELP = {"recommend": RECOMMEND_HELP, "similar": SIMILAR_HELP, "explain": EXPLAIN_HELP}
+ADD_ITEMS_HELP = """\
+Recommend items that a model was not trained with, at once: MISSRec, UniSRec or SASRecContent.
+
+  python run_recbole_missrec.py add-items CHECKPOINT [--key=value ...]
+
+  --features=FILE,FILE  feature files NAME.MODALITY.safetensors of the checkpoint's encoders
+  --texts=FILE          raw item tokens and texts: the first two columns of a TSV or Parquet file
+  --pictures=DIR        pictures named by raw item token, such as B0000223UV.jpg; texts and pictures
+                        are encoded by the encoders that the checkpoint names
+  --removed=A,B         offer these removed items again
+  --data_path=DIR       folder of data sets, if it has moved since the training
+
+They are written beside the checkpoint, FILE.items, which `recommend` and the others read; the
+checkpoint and what was exported stay as they are. An added item has no id embedding: its features
+score it.
+"""
+REMOVE_ITEMS_HELP = """\
+Recommend items no more; in histories they are still read. `add-items --removed` takes them back.
+
+  python run_recbole_missrec.py remove-items CHECKPOINT --items=A,B | --file=FILE
+
+  --items=A,B         raw tokens
+  --file=FILE         raw tokens, one a line
+  --data_path=DIR     folder of data sets, if it has moved since the training
+"""
+HELP = {
+    "recommend": RECOMMEND_HELP,
+    "similar": SIMILAR_HELP,
+    "explain": EXPLAIN_HELP,
+    "add-items": ADD_ITEMS_HELP,
+    "remove-items": REMOVE_ITEMS_HELP,
+}

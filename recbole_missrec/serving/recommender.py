@@ -19,6 +19,7 @@ from recbole_missrec.quick_start import stored_config
 from recbole_missrec.registry import OWN_MODELS, get_dataset_class, get_model
 from recbole_missrec.serving.catalogue import Catalogue
 from recbole_missrec.serving.histories import Histories, flatten, held_items, look_up
+from recbole_missrec.serving.overlay import Overlay, extend, read_overlay
 from recbole_missrec.serving.scoring import Scorer, make_scorer
 from recbole_missrec.serving.topk import Best, exact, in_order
 from recbole_missrec.serving.users import Users, users_of
@@ -57,17 +58,22 @@ class Recommender:
         scorer: of a model in evaluation mode.
         catalogue: of its items.
         users: raw tokens and histories of the users of the data set.
+        config: configuration of the training.
+        overlay: what has changed since then; the catalogue and the model have it.
 
     Attributes:
-        config: configuration of the training.
+        added: number of items that came after the training.
         folder: of the data set.
         index: to search approximately by, None to search exactly.
     """
 
     index: "Index | None" = None
 
-    def __init__(self, scorer: Scorer, catalogue: Catalogue, users: Users, config: Any) -> None:
+    def __init__(
+        self, scorer: Scorer, catalogue: Catalogue, users: Users, config: Any, overlay: Overlay
+    ) -> None:
         self.scorer, self.catalogue, self.users, self.config = scorer, catalogue, users, config
+        self.overlay, self.added = overlay, len(overlay.tokens)
         self.folder = Path(config["data_path"])
 
     @classmethod
@@ -104,9 +110,14 @@ class Recommender:
         dataset._change_feat_format()  # as its split would; models read tensors
         model = get_model(config["model"])(config, dataset).to(config["device"]).eval()
         load_weights(path, stored, model, identity)
-        tokens = dataset.field2id_token[dataset.iid_field][1:].tolist()
+        overlay = read_overlay(path, stored["data"])
+        if overlay.tokens:
+            extend(model, overlay.blocks)
+        tokens = [*dataset.field2id_token[dataset.iid_field][1:], *overlay.tokens]
+        popularity = np.pad(popularity, (0, len(overlay.tokens)))
         catalogue = Catalogue(tokens, torch.from_numpy(popularity))
-        return cls(make_scorer(model, path), catalogue, users, config)
+        catalogue.offered[catalogue.rows(overlay.removed)] = False
+        return cls(make_scorer(model, path), catalogue, users, config, overlay)
 
     @property
     def longest(self) -> int:
