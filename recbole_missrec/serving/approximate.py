@@ -6,7 +6,7 @@ modality. So candidates come from an index over the means and one over each moda
 lies between, the best items are near the top of one of them (recall: ``benchmarks.serve``).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import faiss
 import torch
@@ -31,16 +31,16 @@ class Index:
     ``PROBES / LISTS / items^0.5`` of the items. Memory: ``views * items * dim`` float32.
 
     Args:
-        views: vectors of all items, ``[items, dim]`` each.
+        views: vectors of all items, ``[items, dim]`` each, by name.
         offered: which of them can be found, bool ``[items]``.
 
     Attributes:
-        files: a faiss index for each view, whose ids are rows of the items.
+        files: name -> a faiss index, whose ids are rows of the items.
     """
 
-    def __init__(self, views: Sequence[Tensor], offered: Tensor) -> None:
+    def __init__(self, views: Mapping[str, Tensor], offered: Tensor) -> None:
         rows = offered.nonzero().squeeze(1)
-        self.files = [_inverted_file(view, rows) for view in views]
+        self.files = {name: _inverted_file(view, rows) for name, view in views.items()}
 
     def candidates(self, u: Tensor, k: int) -> Tensor:
         """Items whose inner product with a row is large in one of the views.
@@ -53,7 +53,7 @@ class Index:
             Long ``[rows, views * k]``, 0 where there are fewer; an item may be there several times.
         """
         queries = u.float().cpu().numpy()
-        found = [torch.from_numpy(file.search(queries, k)[1]) for file in self.files]
+        found = [torch.from_numpy(file.search(queries, k)[1]) for file in self.files.values()]
         return torch.cat(found, 1).clamp_min(0)
 
 

@@ -20,7 +20,7 @@ from recbole_missrec.serving.catalogue import read_item_tokens, with_value
 from recbole_missrec.serving.explanation import Explainer
 from recbole_missrec.serving.help import MOST
 from recbole_missrec.serving.recommender import COLUMNS, Recommender
-from recbole_missrec.serving.users import read_users, requested
+from recbole_missrec.serving.users import read_users
 
 SCHEMA = pa.schema([("user", pa.string()), *COLUMNS])  # of what `recommend` writes
 ALSO = ("data_path", "build_absent", "use_gpu", "gpu_id", "state")
@@ -88,9 +88,7 @@ def recommend(checkpoint: str, options: Mapping[str, str]) -> None:
         parts = read_users(Path(given["users"]))
     with writing(given["out"]) as write, tqdm(unit=" users", disable=None, leave=False) as bar:
         for part in parts:
-            histories = requested(
-                part, recommender.catalogue, recommender.users, recommender.longest
-            )
+            histories = recommender.requested(part)
             found = recommender.table(histories, recommender.rank(histories, **how))
             write(found.add_column(0, SCHEMA.field("user"), part["user"]))
             bar.update(len(part))

@@ -67,7 +67,22 @@ Recommend items no more; in histories they are still read. `add-items --removed`
   --file=FILE         raw tokens, one a line
   --data_path=DIR     folder of data sets, if it has moved since the training
 """
+EXPORT_HELP = """\
+Write what other programs need to recommend, a card (.json) beside each; needs the extra `serve`.
+
+  python run_recbole_missrec.py export CHECKPOINT --out=FOLDER [--users=FILE] [--data_path=DIR]
+
+  items       safetensors and Parquet: tokens and vectors of the items
+  sequences   safetensors and Parquet: embeddings of the users' histories
+  indexes     NAME.faiss: inverted files over the items, to find candidates by
+  user_side   ONNX: vectors of a history to its embedding, compared with torch
+
+  --out=FOLDER        where they are written
+  --users=FILE        whose histories, see `recommend --help`; default: all users of the data set
+  --data_path=DIR     folder of data sets, if it has moved since the training
+"""
 HELP = {
+    "export": EXPORT_HELP,
     "recommend": RECOMMEND_HELP,
     "similar": SIMILAR_HELP,
     "explain": EXPLAIN_HELP,

@@ -22,7 +22,7 @@ from recbole_missrec.serving.histories import Histories, flatten, held_items, lo
 from recbole_missrec.serving.overlay import Overlay, extend, read_overlay
 from recbole_missrec.serving.scoring import Scorer, make_scorer
 from recbole_missrec.serving.topk import Best, exact, in_order
-from recbole_missrec.serving.users import Users, users_of
+from recbole_missrec.serving.users import Users, requested, users_of
 from recbole_missrec.trainer.checkpoint import load_checkpoint, load_weights
 
 if TYPE_CHECKING:
@@ -128,6 +128,10 @@ class Recommender:
         """Look histories up; oldest items first."""
         return look_up(self.catalogue, *flatten(tokens), self.longest)
 
+    def requested(self, part: pa.Table) -> Histories:
+        """Histories of rows of a file, see ``users.requested``."""
+        return requested(part, self.catalogue, self.users, self.longest)
+
     def rank(
         self,
         histories: Histories,
@@ -194,10 +198,8 @@ class Recommender:
     def recommend(self, histories: Sequence[Sequence[str]], **how: Any) -> list[dict[str, Any]]:
         """Recommendations as plain values.
 
-        >>> recommender.recommend([["p00273", "p00090"], []], k=2)  # doctest: +SKIP
-        [{'items': ['p00017', 'p00104'], 'scores': [8.1, 7.9], 'unknown': 0, 'fallback': None},
-         {'items': ['p00001', 'p00002'], 'scores': [371.0, 360.0], 'unknown': 0,
-          'fallback': 'popularity'}]
+        A row has ``items`` and ``scores``, ``unknown``, the number of tokens that no item has, and
+        ``fallback``, ``"popularity"`` where nothing is known of the history, else None.
 
         Args:
             histories: raw tokens, oldest first; those that are unknown are skipped and counted.

@@ -85,9 +85,9 @@ class Scorer:
         anywhere, at_the_end = self.model.history_bias.weight
         return (anywhere + at_the_end * last.to(self.model.device)) / self.temperature
 
-    def views(self) -> list[Tensor]:
-        """Vectors ``[items, dim]`` whose inner products with a row find candidates for it."""
-        return self.parts
+    def views(self) -> dict[str, Tensor]:
+        """Vectors ``[items, dim]`` whose inner products with a row find candidates, by name."""
+        return dict(zip(self.names, self.parts, strict=True))
 
     @property
     def temperature(self) -> float:
@@ -113,14 +113,15 @@ class FusedScorer(Scorer):
         return self.model.fuse(dots[:modalities], of_ids, items)
 
     @torch.no_grad()
-    def views(self) -> list[Tensor]:
+    def views(self) -> dict[str, Tensor]:
         """The mean of an item's parts, as alpha 0 weighs them, and where they are several, each
         modality."""
         modalities = len(self.model.modalities)
         parts = torch.stack(self.parts)  # [parts, items, dim]
         weights = self.weights(parts.new_zeros(len(parts), 1, parts.shape[1]), slice(None))
         mean = torch.einsum("pi,pid->id", weights[:, 0], parts)
-        return [mean, *(self.parts[:modalities] if modalities > 1 else [])]
+        each = zip(self.model.modalities, self.parts, strict=False)  # without the ids
+        return {"mean": mean} | (dict(each) if modalities > 1 else {})
 
     @torch.no_grad()
     def weights(self, dots: Tensor, items: Any) -> Tensor:
@@ -153,7 +154,7 @@ class PlainScorer(Scorer):
     """The causal models: one vector an item."""
 
     def __init__(self, model: CausalRecommender) -> None:
-        self.model, self.names = model, ["item"]
+        self.model, self.names = model, ["vector"]
         with torch.no_grad():
             self.parts = [model.item_table()[1]]
 

@@ -106,8 +106,8 @@ def test_an_index_looks_into_few_lists(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = torch.Generator().manual_seed(0)
     centres = torch.randn(100, 16, generator=generator)
     items = centres.repeat(40, 1) + 0.1 * torch.randn(4000, 16, generator=generator)
-    index = approximate.Index([items], torch.arange(4000) > 0)
-    (file,) = index.files
+    index = approximate.Index({"item": items}, torch.arange(4000) > 0)
+    (file,) = index.files.values()
     assert (file.nlist, file.nprobe, file.ntotal) == (124, 32, 3999)
     queries = items[:50] + 0.1 * torch.randn(50, 16, generator=generator)
     exact = (queries @ items[1:].T).topk(10).indices + 1
