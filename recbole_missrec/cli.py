@@ -30,8 +30,8 @@ Train and evaluate MISSRec, or any RecBole model, on the same split, candidates 
                                                   MISSRec; see `map --help`
   python run_recbole_missrec.py recommend CHECKPOINT --history=A,B | --users=FILE
                                                   use a trained model; also similar, explain,
-                                                  add-items, remove-items, export; each has
-                                                  a --help
+                                                  add-items, remove-items, export, demo; each
+                                                  has a --help
 
   --dataset=NAME      a folder under data_path with NAME.inter and, for models with features,
                       NAME.MODALITY.safetensors; `python -m dataset_builders --help` makes them;
@@ -203,6 +203,7 @@ COMMANDS = {
     "recommend": _of_checkpoint("recommend", "serving.commands:recommend"),
     "add-items": _of_checkpoint("add-items", "serving.items:add_items"),
     "remove-items": _of_checkpoint("remove-items", "serving.items:remove_items"),
+    "demo": _of_checkpoint("demo", "serving.demo:demo"),
     "export": _of_checkpoint("export", "serving.export:export"),
     "explain": _of_checkpoint("explain", "serving.commands:explain"),
     "similar": _of_checkpoint("similar", "serving.commands:similar"),

@@ -132,11 +132,21 @@ def thumbnails(files: Mapping[int, Path], items: Iterable[int], most: int) -> di
             break
         if item in files:
             try:
-                picture = open_picture(files[item])
+                small = thumbnail(files[item])
             except ValueError:
                 continue
-            picture.thumbnail((SIDE, SIDE))
-            file = io.BytesIO()
-            picture.save(file, "JPEG", quality=QUALITY)
-            shown[item] = f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+            shown[item] = f"data:image/jpeg;base64,{base64.b64encode(small).decode()}"
     return shown
+
+
+def thumbnail(path: Path) -> bytes:
+    """A small picture as JPEG.
+
+    Raises:
+        ValueError: the reason why there is none, see ``open_picture``.
+    """
+    picture = open_picture(path)
+    picture.thumbnail((SIDE, SIDE))
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=QUALITY)
+    return file.getvalue()

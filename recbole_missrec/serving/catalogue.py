@@ -40,11 +40,11 @@ class Catalogue:
         """Row of each token, int64 ``[tokens]``; 0 where it is unknown."""
         return self._index.get_indexer(pd.Index(tokens, dtype=object)) + 1
 
-    def row(self, option: str, token: str) -> int:
+    def row(self, where: str, token: str) -> int:
         """Row of an item that must be there.
 
         Args:
-            option: that names it, for the message.
+            where: it is named, such as an option, for the message.
             token: of the item.
 
         Raises:
@@ -52,7 +52,7 @@ class Catalogue:
         """
         row = int(self.rows([token])[0])
         if not row:
-            raise UsageError(f"--{option}={token}: no such item; {nearest(token, self.tokens[1:])}")
+            raise UsageError(f"{where}={token}: no such item; {nearest(token, self.tokens[1:])}")
         return row
 
     def among(self, tokens: Sequence[str], where: str) -> Tensor:

@@ -159,7 +159,7 @@ def similar(checkpoint: str, options: Mapping[str, str]) -> None:
     if not given["item"]:
         raise UsageError("similar: --item=TOKEN is missing")
     recommender = Recommender.load(checkpoint, others)
-    best = recommender.similar(recommender.catalogue.row("item", given["item"]), topk)
+    best = recommender.similar(recommender.catalogue.row("--item", given["item"]), topk)
     tokens = recommender.catalogue.tokens[best.items[0].cpu().numpy()]
     for token, score in zip(tokens, best.scores[0].tolist(), strict=True):
         if token:
@@ -178,7 +178,7 @@ def explain(checkpoint: str, options: Mapping[str, str]) -> None:
             raise UsageError(f"explain: --{name} is missing; see --help")
     recommender = Recommender.load(checkpoint, others)
     explainer = Explainer(recommender)
-    item = recommender.catalogue.row("item", given["item"])
+    item = recommender.catalogue.row("--item", given["item"])
     histories = recommender.histories([given["history"].split(",")])
     if not int(histories.lengths):
         raise UsageError(f"--history={given['history']}: none of these items is known")

@@ -81,7 +81,23 @@ Write what other programs need to recommend, a card (.json) beside each; needs t
   --users=FILE        whose histories, see `recommend --help`; default: all users of the data set
   --data_path=DIR     folder of data sets, if it has moved since the training
 """
+DEMO_HELP = """\
+A page on this machine to try trained models on, and JSON calls; needs the extra `serve`.
+
+  python run_recbole_missrec.py demo CHECKPOINT [--key=value ...]
+
+  --beside=CHECKPOINT  another model, shown beside the first
+  --port=8000          0 takes any that is free
+  --host=127.0.0.1     another address lets other machines in: there is no password
+  --titles=FILE        raw item tokens and titles, --pictures=DIR: as in `map --help`
+  --approximate        see `recommend --help`
+  --data_path=DIR      folder of data sets, if it has moved since the training
+
+A checkpoint, or its file of added items, that changes is loaded anew within some seconds; no
+request is lost. The calls are described by /openapi.json.
+"""
 HELP = {
+    "demo": DEMO_HELP,
     "export": EXPORT_HELP,
     "recommend": RECOMMEND_HELP,
     "similar": SIMILAR_HELP,

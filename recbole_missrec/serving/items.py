@@ -80,7 +80,7 @@ def remove_items(checkpoint: str, options: Mapping[str, str]) -> None:
     tokens = tokens or names("items", given["items"])
     unknown = np.flatnonzero(catalogue.rows(tokens) == 0)
     if len(unknown):
-        catalogue.row("file" if given["file"] else "items", tokens[unknown[0]])
+        catalogue.row("--file" if given["file"] else "--items", tokens[unknown[0]])
     asked = torch.zeros_like(catalogue.offered)
     asked[catalogue.rows(tokens)] = True
     if not (catalogue.offered & ~asked).any():

@@ -1,5 +1,6 @@
 """Recommendations rank as evaluation does; what is offered, excluded, unknown."""
 
+from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -207,3 +208,11 @@ def test_where_the_model_looked(recommender: Recommender) -> None:
         ]
         assert sorted(part["touched_by"]) == sorted(own)
         assert part["interest"] in ids[recommender.catalogue.rows(part["typical"][:1])[0]]
+
+
+def test_threads_that_read_at_once_are_told_what_they_asked_for(recommender: Recommender) -> None:
+    explainer = Explainer(recommender)
+    asked = [recommender.histories([[f"i{n}", f"i{n + 5}"]]) for n in range(3, 15)] * 8
+    alone = [explainer.reading(histories) for histories in asked]
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(explainer.reading, asked)) == alone
