@@ -14,11 +14,12 @@ from torch import Tensor
 
 from recbole_missrec.model.history import History
 from recbole_missrec.serving.scoring import Scorer
-from recbole_missrec.serving.topk import ROWS, Best, in_order
+from recbole_missrec.serving.topk import Best, in_order
 
 LISTS = 2  # times the root of the items
 PROBES = 32  # lists looked into
-CANDIDATES = 200  # of each index, at least; and 4 for each item of the list
+CANDIDATES = 100  # of each index, at least; and 4 for each item of the list
+ROWS = 8  # whose candidates are scored together: their vectors stay in the caches
 _SHORTEST = 32  # items of a list, on average, at least
 _SAMPLES = 64  # items of a list that its centroid is trained with
 _SEED = 2020

@@ -117,9 +117,11 @@ class FusedScorer(Scorer):
         """The mean of an item's parts, as alpha 0 weighs them, and where they are several, each
         modality."""
         modalities = len(self.model.modalities)
-        parts = torch.stack(self.parts)  # [parts, items, dim]
-        weights = self.weights(parts.new_zeros(len(parts), 1, parts.shape[1]), slice(None))
-        mean = torch.einsum("pi,pid->id", weights[:, 0], parts)
+        alike = torch.zeros(len(self.parts), 1, len(self.parts[0]), device=self.model.device)
+        weights = self.weights(alike, slice(None))[:, 0]  # [parts, items]
+        mean = torch.zeros_like(self.parts[0])
+        for part, weight in zip(self.parts, weights, strict=True):
+            mean.addcmul_(part, weight[:, None].to(part))
         each = zip(self.model.modalities, self.parts, strict=False)  # without the ids
         return {"mean": mean} | (dict(each) if modalities > 1 else {})
 

@@ -39,6 +39,7 @@ class AskedToRecommend(Asked):
 
     topk: int = Field(10, ge=1, le=MOST)
     exclude_history: bool = False
+    explain: bool = Field(False, description="say why, too, which takes three times as long")
 
 
 class AskedToExplain(Asked):
@@ -197,9 +198,9 @@ def make_app(shelf: Shelf, hosts: list[str] = LOOPBACK) -> FastAPI:
 
     @app.post("/api/recommend", response_model=Recommendations)
     def recommend(asked: AskedToRecommend) -> Any:
-        """Recommendations, with their explanation by a MISSRec."""
-        served = shelf.take(asked.model)
-        return served.recommend(asked.history, asked.topk, asked.exclude_history)
+        """Recommendations; by a MISSRec with their explanation, if it is asked for."""
+        how = asked.topk, asked.exclude_history, asked.explain
+        return shelf.take(asked.model).recommend(asked.history, *how)
 
     @app.post("/api/explain", response_model=Explanation)
     def explain(asked: AskedToExplain) -> Any:

@@ -77,8 +77,10 @@ class Served:
             for row in rows.tolist()
         ]
 
-    def recommend(self, history: Sequence[str], k: int, exclude: bool) -> dict[str, Any]:
-        """Recommendations with their explanation."""
+    def recommend(
+        self, history: Sequence[str], k: int, exclude: bool, explain: bool
+    ) -> dict[str, Any]:
+        """Recommendations, with their explanation if it is asked for."""
         histories = self.recommender.histories([history])
         ranking = self.recommender.rank(histories, k, exclude)
         rows = ranking.items[0][ranking.items[0] > 0]
@@ -87,7 +89,7 @@ class Served:
             item["score"] = score
         fallback = bool(ranking.fallback[0])
         told: dict[str, Any] = {"history": [], "interests": []}
-        if self.explainer and not fallback:
+        if self.explainer and explain and not fallback:
             for item, parts in zip(items, self.explainer.parts(histories, rows), strict=True):
                 item["parts"] = parts["parts"]
             told = self._reading(self.explainer, histories)

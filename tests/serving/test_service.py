@@ -55,6 +55,9 @@ def test_recommendations_are_those_of_the_recommender(
     recommender = Recommender.load(trained / f"{model}.pth")
     for history, exclude in ((["i3", "zz", "i7"], False), (["i3"], True), ([], False)):
         asked = {"model": model, "history": history, "topk": 5, "exclude_history": exclude}
+        plain = served.post("/api/recommend", json=asked).json()
+        assert plain["interests"] == [] and not any(item["parts"] for item in plain["items"])
+        asked["explain"] = True
         told = served.post("/api/recommend", json=asked).json()
         (row,) = recommender.recommend([history], k=5, exclude_history=exclude)
         assert [item["item"] for item in told["items"]] == row["items"]
@@ -152,7 +155,7 @@ def test_a_checkpoint_is_exchanged_and_items_added_without_losing_a_request(
         def ask() -> None:
             with httpx.Client(base_url=url, timeout=30) as client:
                 while not ended.is_set():
-                    asked = {"model": "now", "history": ["i3", "i7"], "topk": 30}
+                    asked = {"model": "now", "history": ["i3", "i7"], "topk": 30, "explain": True}
                     answer = client.post("/api/recommend", json=asked)
                     items = len(answer.json()["items"]) if answer.status_code == 200 else 0
                     parts = answer.json()["items"][0]["parts"] if items else []

@@ -96,7 +96,9 @@ function changed(said) {
     const told = await Promise.all(names.map(model => call("/api/recommend", {
       method: "POST",
       headers: { "content-type": "application/json" },
-      body: JSON.stringify({ model, history: history.map(item => item.item), exclude_history: byId("exclude").checked }),
+      body: JSON.stringify({
+        model, history: history.map(item => item.item), exclude_history: byId("exclude").checked, explain: true,
+      }),
       signal,
     })));
     for (const list of told) for (const item of list.items) known.set(item.item, item);
