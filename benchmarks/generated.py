@@ -14,17 +14,16 @@ MEAN_LENGTH = 4  # of histories, about that of the Amazon sets; geometric, cut a
 
 
 class GeneratedShop:
-    """What a model asks of its data set: items with random features, all modalities present.
+    """What a model asks of its data set: items with features, all modalities present.
 
     Args:
         items: number of items, padding included.
-        dims: dimension of each modality's features.
+        features: modality -> features, ``[items, dim]``.
     """
 
-    def __init__(self, items: int, dims: dict[str, int]) -> None:
-        self.items = items
-        self.features = {name: torch.randn(items, dim) for name, dim in dims.items()}
-        self.present = {name: torch.arange(items) > 0 for name in dims}
+    def __init__(self, items: int, features: dict[str, Tensor]) -> None:
+        self.items, self.features = items, features
+        self.present = {name: torch.arange(items) > 0 for name in features}
         self.augmented: dict[str, torch.Tensor] = {}
         self.inter_feat = {"item_id": torch.arange(items)}
 
@@ -33,7 +32,13 @@ class GeneratedShop:
         return self.items
 
 
-def generated_model(name: str, items: int, threads: int, **options: Any) -> Any:
+def generated_model(
+    name: str,
+    items: int,
+    threads: int,
+    features: dict[str, Tensor] | None = None,
+    **options: Any,
+) -> Any:
     """A model over a generated catalogue; MISSRec's interests are assigned at random.
 
     Discovery has costs of its own, which depend on its method.
@@ -42,13 +47,16 @@ def generated_model(name: str, items: int, threads: int, **options: Any) -> Any:
         name: of the model.
         items: number of items.
         threads: of torch.
+        features: modality -> features with a row for padding, ``[items + 1, dim]``; normal ones of
+            512 dimensions by default.
         options: as on the command line.
     """
     torch.set_num_threads(threads)
     torch.manual_seed(2020)
     config = Config(name, "generated", config_dict={"use_gpu": False, "state": "error", **options})
-    dims = {modality: 512 for modality in config["modalities"] or ()}
-    model = get_model(name)(config, GeneratedShop(items + 1, dims))
+    if features is None:
+        features = {m: torch.randn(items + 1, 512) for m in config["modalities"] or ()}
+    model = get_model(name)(config, GeneratedShop(items + 1, features))
     if hasattr(model, "interest_ids"):
         clusters = len(model.centroids) - 1
         model.interest_ids[1:] = torch.randint(clusters, model.interest_ids[1:].shape)

@@ -106,7 +106,7 @@ def measure(model: str, point: dict[str, Any], threads: int, steps: int, limit: 
     """
     name, options = MODELS[model]
     items, longest = point["items"], point["longest"]
-    size = {"interest_ratio": 0.05} if name == "MISSRec" else {}
+    size: dict[str, Any] = {"interest_ratio": 0.05} if name == "MISSRec" else {}
     built = generated_model(name, items, threads, MAX_ITEM_LIST_LENGTH=longest, **size, **options)
     long = point["sweep"] == "lengths"
     rows, mean = (16, longest) if long else (512, MEAN_LENGTH)

@@ -1,14 +1,19 @@
 """The command line: ``run_recbole_missrec.py`` and the console script ``recbole-missrec``."""
 
+import importlib
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from recbole_missrec.errors import Diverged, UsageError, nearest
 
-FLAGS = {"--no-build": "--build_absent=False"}
+FLAGS = {
+    "--no-build": "--build_absent=False",
+    "--exclude-history": "--exclude_history=True",
+    "--approximate": "--approximate=True",
+}
 HELP = """\
 Train and evaluate MISSRec, or any RecBole model, on the same split, candidates and metrics.
 
@@ -23,6 +28,10 @@ Train and evaluate MISSRec, or any RecBole model, on the same split, candidates 
                                                   a checkpoint of the authors' code as one of this
   python run_recbole_missrec.py map CHECKPOINT    write a page to look at the interests of a trained
                                                   MISSRec; see `map --help`
+  python run_recbole_missrec.py recommend CHECKPOINT --history=A,B | --users=FILE
+                                                  use a trained model; also similar, explain,
+                                                  add-items, remove-items, export, demo; each
+                                                  has a --help
 
   --dataset=NAME      a folder under data_path with NAME.inter and, for models with features,
                       NAME.MODALITY.safetensors; `python -m dataset_builders --help` makes them;
@@ -88,8 +97,9 @@ def _help(words: Sequence[str]) -> str:
     """Of the command that comes first, or of all."""
     from recbole_missrec.comparison import grid, search
     from recbole_missrec.map import command
+    from recbole_missrec.serving import help as serving
 
-    own = {"compare": grid.HELP, "search": search.HELP, "map": command.HELP}
+    own = {"compare": grid.HELP, "search": search.HELP, "map": command.HELP, **serving.HELP}
     return own.get(words[0], HELP) if words else HELP
 
 
@@ -125,24 +135,23 @@ def _train(options: dict[str, str]) -> int:
     return 0
 
 
-def _evaluate(words: list[str]) -> int:
-    if not words or words[0].startswith("-"):
-        raise UsageError("evaluate: which checkpoint? evaluate saved/FILE.pth")
-    options = parse_options(words[1:])
-    from recbole_missrec.quick_start import evaluate
+def _of_checkpoint(command: str, run: str) -> Callable[[list[str]], int]:
+    """A command whose first word is a checkpoint.
 
-    evaluate(words[0], options)
-    return 0
+    Args:
+        command: its name.
+        run: the function that carries it out, ``module:name`` of this package.
+    """
 
+    def carry_out(words: list[str]) -> int:
+        if not words or words[0].startswith("-"):
+            raise UsageError(f"{command}: which checkpoint? {command} saved/FILE.pth")
+        options = parse_options(words[1:])
+        module, _, name = run.partition(":")
+        getattr(importlib.import_module(f"recbole_missrec.{module}"), name)(words[0], options)
+        return 0
 
-def _map(words: list[str]) -> int:
-    if not words or words[0].startswith("-"):
-        raise UsageError("map: which checkpoint? map saved/FILE.pth")
-    options = parse_options(words[1:])
-    from recbole_missrec.map.command import write_map
-
-    write_map(words[0], options)
-    return 0
+    return carry_out
 
 
 def _compare(words: list[str]) -> int:
@@ -188,9 +197,16 @@ COMMANDS = {
     "compare": _compare,
     "search": _search,
     "report": _report,
-    "evaluate": _evaluate,
     "convert": _convert,
-    "map": _map,
+    "evaluate": _of_checkpoint("evaluate", "quick_start:evaluate"),
+    "map": _of_checkpoint("map", "map.command:write_map"),
+    "recommend": _of_checkpoint("recommend", "serving.commands:recommend"),
+    "add-items": _of_checkpoint("add-items", "serving.items:add_items"),
+    "remove-items": _of_checkpoint("remove-items", "serving.items:remove_items"),
+    "demo": _of_checkpoint("demo", "serving.demo:demo"),
+    "export": _of_checkpoint("export", "serving.export:export"),
+    "explain": _of_checkpoint("explain", "serving.commands:explain"),
+    "similar": _of_checkpoint("similar", "serving.commands:similar"),
 }
 
 

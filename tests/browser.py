@@ -56,8 +56,10 @@ class Page:
         message, _, self.rest = self.rest.partition(b"\0")
         return json.loads(message)
 
-    def open(self, path: Path, width: int = 1280, height: int = 900, dark: bool = False) -> None:
-        """Show a file on a screen of a size; a narrow one is a telephone's."""
+    def open(
+        self, path: Path | str, width: int = 1280, height: int = 900, dark: bool = False
+    ) -> None:
+        """Show a file, or an address, on a screen of a size; a narrow one is a telephone's."""
         self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -68,7 +70,7 @@ class Page:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
         self.events = []
-        self.call("Page.navigate", url=path.as_uri())
+        self.call("Page.navigate", url=path if isinstance(path, str) else path.as_uri())
         self.wait("Page.loadEventFired")
         self.settle()
 

@@ -37,8 +37,8 @@ def test_pinned_versions_lie_within_the_bounds(
     }
     extras = distribution.extras_require
     of_extras = [bound for extra in extras.values() for bound in extra]
-    assert of_extras.count("recbole-missrec[ann,lora,offline,vq]") == 1  # in the extra test
-    of_extras.remove("recbole-missrec[ann,lora,offline,vq]")
+    assert of_extras.count("recbole-missrec[ann,lora,offline,serve,vq]") == 1  # in the extra test
+    of_extras.remove("recbole-missrec[ann,lora,offline,serve,vq]")
     bounds = [*distribution.install_requires, *of_extras]
     assert len(bounds) >= 15
 

@@ -74,7 +74,7 @@ def run(line: str, folder: Path) -> None:
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A folder that looks like a fresh checkout."""
-    for name in ("recbole_missrec", "dataset_builders", "benchmarks", "props"):
+    for name in ("recbole_missrec", "dataset_builders", "benchmarks", "examples", "props"):
         (tmp_path / name).symlink_to(ROOT / name)
     shutil.copy(ROOT / "run_recbole_missrec.py", tmp_path)
     return tmp_path

@@ -4,6 +4,7 @@ A module has a function that returns an ``interface.Encoder``; its parameters ar
 the encoder takes, ``--text-NAME`` or ``--image-NAME`` on the command line.
 """
 
+import re
 from collections.abc import Callable
 from importlib.util import find_spec
 from inspect import signature
@@ -52,6 +53,34 @@ def choose(modality: str, name: str, autocast: bool = False, **options: str | No
             + (known or "none")
         )
     return encoders[name](**given, **({"autocast": autocast} if "autocast" in takes else {}))
+
+
+def named(modality: str, made_by: str) -> Encoder:
+    """The encoder that made features, by the name that these bear.
+
+    Args:
+        modality: ``text`` or ``image``.
+        made_by: name of the encoder, maybe followed by a label of the data set in brackets.
+
+    Raises:
+        UsageError: there is no such encoder here, or it is not installed.
+    """
+    packaged = (("minilm", minilm), ("efficientnet", efficientnet), ("histogram", histogram))
+    for option, module in packaged:
+        if option in ENCODERS[modality] and re.fullmatch(
+            rf"{re.escape(module.NAME)}( \(.*\))?", made_by
+        ):
+            return choose(modality, option)
+    network = re.fullmatch(r"(bert|vit|clip) (.+?)(?:, ([^,()]+))?(?: \(.*\))?", made_by)
+    if network and network[1] in ENCODERS[modality]:
+        kind, model, more = network.groups()
+        if kind == "clip":
+            return choose(modality, kind, model=model, pretrained=more)
+        return choose(modality, kind, model=model, pooling=more)
+    raise UsageError(
+        f"{modality}: features of '{made_by}' cannot be made of single items here; give them as a "
+        "file, made by the same encoder"
+    )
 
 
 def default_encoder(modality: str, light: bool) -> str:

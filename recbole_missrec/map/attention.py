@@ -6,6 +6,7 @@ it was given while the model read a history.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import get_ident
 from typing import Any, NamedTuple
 
 import torch
@@ -77,9 +78,15 @@ def attention(model: MISSRec, history: Interaction) -> Attention:
 
 @contextmanager
 def arguments(layer: nn.Module) -> Iterator[list[Any]]:
-    """What a layer is called with: a list that is empty until the call."""
+    """What this thread calls a layer with: a list that is empty until the call."""
     given: list[Any] = []
-    handle = layer.register_forward_pre_hook(lambda _, args: given.extend(args))
+    asking = get_ident()  # a service reads histories in several threads
+
+    def keep(layer: nn.Module, args: tuple[Any, ...]) -> None:
+        if get_ident() == asking:
+            given.extend(args)
+
+    handle = layer.register_forward_pre_hook(keep)
     try:
         yield given
     finally:

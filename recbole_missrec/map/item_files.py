@@ -38,7 +38,7 @@ def find_titles(given: str, dataset: str, folder: Path, tokens: Sequence[str]) -
     path = Path(given) if given else folder / f"{dataset}.text.tsv"
     if not given and not path.is_file():
         return [""] * len(tokens)
-    found = _read_pairs(path)
+    found = read_pairs(path)
     titles = found.reindex(tokens).fillna("")
     if not titles.any():
         raise UsageError(
@@ -48,8 +48,15 @@ def find_titles(given: str, dataset: str, folder: Path, tokens: Sequence[str]) -
     return [" ".join(title.split()) for title in titles]
 
 
-def _read_pairs(path: Path) -> pd.Series:
-    """The second column of a table by the first; of rows with the same first the first counts."""
+def read_pairs(path: Path) -> pd.Series:
+    """The second column of a table by the first; of rows with the same first the first counts.
+
+    Args:
+        path: TSV with a header, or Parquet.
+
+    Raises:
+        UsageError: the file cannot be read, or is no such table.
+    """
     how: dict[str, Any] = {"sep": "\t", "dtype": str, "quoting": csv.QUOTE_NONE}
     how |= {"keep_default_na": False, "index_col": False, "usecols": [0, 1]}
     try:
@@ -101,7 +108,7 @@ def find_pictures(given: str, dataset: str, folder: Path, tokens: Sequence[str])
     path = folder / f"{dataset}.pictures.tsv"
     if not path.is_file():
         return {}
-    named = _read_pairs(path)
+    named = read_pairs(path)
     paths = named.reindex(tokens)
     return {item: folder / path for item, path in enumerate(paths) if isinstance(path, str)}
 
@@ -125,11 +132,21 @@ def thumbnails(files: Mapping[int, Path], items: Iterable[int], most: int) -> di
             break
         if item in files:
             try:
-                picture = open_picture(files[item])
+                small = thumbnail(files[item])
             except ValueError:
                 continue
-            picture.thumbnail((SIDE, SIDE))
-            file = io.BytesIO()
-            picture.save(file, "JPEG", quality=QUALITY)
-            shown[item] = f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+            shown[item] = f"data:image/jpeg;base64,{base64.b64encode(small).decode()}"
     return shown
+
+
+def thumbnail(path: Path) -> bytes:
+    """A small picture as JPEG.
+
+    Raises:
+        ValueError: the reason why there is none, see ``open_picture``.
+    """
+    picture = open_picture(path)
+    picture.thumbnail((SIDE, SIDE))
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=QUALITY)
+    return file.getvalue()

@@ -157,12 +157,26 @@ class CausalRecommender(SequentialRecommender):
         Returns:
             ``[batch, items]``; an item with neither features nor id embedding has the lowest.
         """
-        if self.temperature is None:
-            return u @ candidates.T
-        scores = F.normalize(u, dim=-1) / self.temperature @ candidates.T
-        if self.item_embedding is None:
-            scores = scores.masked_fill(~self.present.any(0), -1 / self.temperature)
-        return scores
+        return self.masked(self.queries(u) @ candidates.T)
+
+    def queries(self, u: Tensor) -> Tensor:
+        """Sequence embeddings as a dot product with ``candidates`` takes them, ``[batch, dim]``."""
+        return u if self.temperature is None else F.normalize(u, dim=-1) / self.temperature
+
+    def masked(self, scores: Tensor, items: Any = slice(None)) -> Tensor:
+        """Scores with the lowest for items that have neither features nor id embedding.
+
+        Args:
+            scores: ``[batch, items]``.
+            items: which items these are, a slice or long ``[items]``; all by default.
+        """
+        if self.temperature is None or self.item_embedding is not None:
+            return scores
+        return scores.masked_fill(~self.present[:, items].any(0), -1 / self.temperature)
+
+    def embed(self, interaction: Interaction) -> Tensor:
+        """Sequence embeddings of a batch as ``queries``, ``[batch, dim]``; in evaluation mode."""
+        return self.queries(self.sequence_embedding(interaction, self.item_table()[0]))
 
     # --- RecBole ----------------------------------------------------------------------------
 

@@ -38,7 +38,16 @@ class CandidateFusion(nn.Module):
             return cosines.sum(0) / present.sum(0).clamp(min=1)
         if len(cosines) == 1:
             return cosines[0]
-        alpha = self.alpha[items] if self.alpha.dim() else self.alpha
+        return (self.weights(cosines, present, items) * cosines).sum(0)
+
+    def weights(self, cosines: Tensor, present: Tensor, items: Any = slice(None)) -> Tensor:
+        """How much each modality counts; arguments as ``forward``.
+
+        Returns:
+            ``[modalities, batch, items]``; of no meaning for items without any modality.
+        """
+        alpha: Any = 0 if self.alpha is None else self.alpha
+        if self.alpha is not None and self.alpha.dim():
+            alpha = self.alpha[items]
         lowest = torch.finfo(cosines.dtype).min  # not -inf: an item may have no modality
-        logits = (alpha * cosines).masked_fill(~present[:, None], lowest)
-        return (logits.softmax(0) * cosines).sum(0)
+        return (alpha * cosines).masked_fill(~present[:, None], lowest).softmax(0)

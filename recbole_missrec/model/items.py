@@ -25,6 +25,12 @@ class ItemTable(NamedTuple):
     ids: Tensor | None
     items: Any
 
+    def part(self, items: slice) -> "ItemTable":
+        """Some of the items, of a table of all."""
+        return ItemTable(
+            self.tokens[:, items], None if self.ids is None else self.ids[items], items
+        )
+
 
 class ItemSide:
     """Methods of a model that has the parts named here; it makes them.
@@ -37,6 +43,7 @@ class ItemSide:
         present: which items have which modalities, bool ``[modalities, items]``.
         adapters: modality -> linear layer from features to tokens.
         item_embedding: of ids, None without item ids.
+        added: which items have come after the training, bool ``[items]``; None if none has.
         fusion: of a candidate's modalities.
         history_bias: of candidates that the history holds, None without.
     """
@@ -48,6 +55,7 @@ class ItemSide:
     present: Tensor
     adapters: nn.ModuleDict
     item_embedding: nn.Embedding | None
+    added: Tensor | None = None
     fusion: CandidateFusion
     history_bias: HistoryBias | None
     _candidates: "ItemTable | None"  # all items, kept for an evaluation pass
@@ -145,14 +153,30 @@ class ItemSide:
         Returns:
             ``[batch, items]``.
         """
-        present = self.present[:, candidates.items]  # [M, items]
         cosines = u @ candidates.tokens.transpose(1, 2)  # [M, batch, items]
-        content = self.fusion(cosines, present, candidates.items)  # [batch, items]
-        if candidates.ids is None:  # an item without any modality ranks last
+        of_ids = None if candidates.ids is None else u @ candidates.ids.T  # [batch, items]
+        return self.fuse(cosines, of_ids, candidates.items)
+
+    def fuse(self, cosines: Tensor, of_ids: Tensor | None, items: Any) -> Tensor:
+        """Scores over the temperature out of the cosines of sequence embeddings and items.
+
+        Args:
+            cosines: with the tokens, ``[M, batch, items]``, 0 where absent.
+            of_ids: with the id embeddings, ``[batch, items]``, None without item ids.
+            items: which items these are, a slice or long ``[items]``.
+
+        Returns:
+            ``[batch, items]``.
+        """
+        present = self.present[:, items]  # [M, items]
+        content = self.fusion(cosines, present, items)  # [batch, items]
+        if of_ids is None:  # an item without any modality ranks last
             scores = content.masked_fill(~present.any(0), -1.0)
         else:
             weight = self.options["id_weight"]
-            scores = (u @ candidates.ids.T + weight * content) / (1 + weight)
+            scores = (of_ids + weight * content) / (1 + weight)
+            if self.added is not None:  # never trained: what has no id is scored without
+                scores = torch.where(self.added[items], content, scores)
         return scores / self.options["temperature"]
 
     def scores(self, u: Tensor, candidates: ItemTable, history: History) -> Tensor:

@@ -268,18 +268,20 @@ class MISSRec(ItemSide, SequentialRecommender):
             regulariser = regulariser + self.regulariser(interests, interaction.copies.packed)
         return loss + self.options["gamma"] * regulariser
 
+    def embed(self, interaction: Interaction) -> Tensor:
+        """Normalised sequence embeddings of a batch, ``[batch, dim]``."""
+        packed = self.packed(interaction).packed
+        inputs = self.history_inputs(self.item_table(packed.items))
+        return self.sequence_embedding(packed, F.embedding(packed.item, inputs))[0]
+
     @torch.no_grad()
     def full_sort_predict(self, interaction: Interaction) -> Tensor:
         """Scores of all items, -inf for the padding item, ``[batch, items]``."""
-        packed = self.packed(interaction).packed
-        inputs = self.history_inputs(self.item_table(packed.items))
-        u, _ = self.sequence_embedding(packed, F.embedding(packed.item, inputs))
+        u = self.embed(interaction)
         candidates, history = self.all_candidates(), self.history(interaction)
         scores = u.new_empty(len(u), self.n_items)
         for items in chunks(0, self.n_items):
-            ids = None if candidates.ids is None else candidates.ids[items]
-            part = ItemTable(candidates.tokens[:, items], ids, items)
-            scores[:, items] = self.scores(u, part, history)
+            scores[:, items] = self.scores(u, candidates.part(items), history)
         scores[:, 0] = -torch.inf
         return scores
 

@@ -61,6 +61,30 @@ def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> dic
     return content
 
 
+def load_weights(
+    path: str | Path, state: Mapping[str, Any], model: Any, data: Mapping[str, Any]
+) -> None:
+    """Give a model the weights of a checkpoint.
+
+    Args:
+        path: of the checkpoint, for messages.
+        state: its content.
+        model: of the same options.
+        data: identity of the data set that is there now.
+
+    Raises:
+        UsageError: the checkpoint is of other data, or of a model of other options.
+    """
+    if state["data"] != data:
+        raise UsageError(f"{path}: trained on other items, interactions or features")
+    try:
+        model.load_state_dict(state["state_dict"])
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise UsageError(f"{path}: of a model of other options: {reason}") from error
+    model.load_other_parameter(state.get("other_parameter"))
+
+
 def check_unchanged(
     stored: Mapping[str, Any], given: Mapping[str, Any], free: Collection[str]
 ) -> None:

@@ -23,6 +23,7 @@ from recbole_missrec.trainer.checkpoint import (
     LEAVES_TRAINING,
     check_unchanged,
     load_checkpoint,
+    load_weights,
     random_state,
     save_checkpoint,
     set_random_state,
@@ -263,14 +264,7 @@ class HookedTrainer(Base):
         self._resumed = state
 
     def _load(self, path: str | Path, state: dict[str, Any]) -> None:
-        if state["data"] != self.data_identity:
-            raise UsageError(f"{path}: trained on other items, interactions or features")
-        try:
-            self.model.load_state_dict(state["state_dict"])
-        except RuntimeError as error:
-            reason = str(error).splitlines()[-1].strip()
-            raise UsageError(f"{path}: of a model of other options: {reason}") from error
-        self.model.load_other_parameter(state.get("other_parameter"))
+        load_weights(path, state, self.model, self.data_identity)
 
     # --- evaluation -------------------------------------------------------------------------
 

@@ -1,0 +1,1 @@
+"""A trained model at work: recommendations, explanations, new items, exports, a local service."""

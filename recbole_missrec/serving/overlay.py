@@ -1,0 +1,125 @@
+"""Items that came after the training, and those that are offered no more, beside a checkpoint.
+
+``FILE.items`` lies beside ``FILE.pth``, of the same format, data only. The checkpoint, its card and
+whatever was exported stay as they are: added items have rows after all others, in the order in
+which they came, and removed ones keep theirs. A checkpoint that is copied without the file has the
+items of its training.
+"""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from recbole_missrec.errors import UsageError
+from recbole_missrec.interests.neighbours import cloud, nearest_centre
+from recbole_missrec.model.missrec import MISSRec
+from recbole_missrec.trainer.checkpoint import load_checkpoint, save_checkpoint
+
+Blocks = dict[str, tuple[Tensor, Tensor]]  # modality -> features as the model reads them, present
+
+
+class Overlay(NamedTuple):
+    """What has changed since the training.
+
+    Attributes:
+        tokens: raw tokens of the added items.
+        blocks: modality -> features, standardised as those of the training, float32
+            ``[added, d_m]``, and which of the added have it, bool ``[added]``.
+        texts: of the added items, empty where there is none.
+        removed: raw tokens of items that are not offered.
+    """
+
+    tokens: list[str]
+    blocks: Blocks
+    texts: list[str]
+    removed: list[str]
+
+
+def overlay_path(checkpoint: str | Path) -> Path:
+    """Where the overlay of a checkpoint is."""
+    return Path(checkpoint).with_suffix(".items")
+
+
+def read_overlay(checkpoint: str | Path, data: Any) -> Overlay:
+    """Overlay of a checkpoint, empty if there is none.
+
+    Args:
+        checkpoint: its path.
+        data: identity of the data that it was trained on.
+
+    Raises:
+        UsageError: the overlay is damaged, or of another checkpoint's catalogue.
+    """
+    path = overlay_path(checkpoint)
+    if not path.exists():
+        return Overlay([], {}, [], [])
+    content = load_checkpoint(path)
+    if content.get("data") != data or "removed" not in content:
+        raise UsageError(f"{path}: of another catalogue than {checkpoint}")
+    return Overlay(*(content[field] for field in Overlay._fields))
+
+
+def write_overlay(checkpoint: str | Path, data: Any, overlay: Overlay) -> Path:
+    """Write the overlay of a checkpoint, whole or not at all; arguments as ``read_overlay``."""
+    save_checkpoint(overlay_path(checkpoint), {"data": data, **overlay._asdict()})
+    return overlay_path(checkpoint)
+
+
+@torch.no_grad()
+def extend(model: Any, blocks: Blocks) -> None:
+    """Give a model more items; the others keep their rows, vectors and scores.
+
+    An added item has no id embedding: its features alone score it, and stand for it in histories.
+    Of MISSRec it takes the nearest interest for each modality, and the mean alpha where each item
+    has one. Time and memory grow as all items, whose buffers are made anew.
+
+    Args:
+        model: MISSRec, UniSRec or SASRecContent, with all its weights.
+        blocks: features of the added items, see ``Overlay``; all modalities of the model.
+
+    Raises:
+        UsageError: the model cannot take items that it was not trained with.
+    """
+    if not hasattr(model, "adapted") and not isinstance(model, MISSRec):
+        raise UsageError(f"{type(model).__name__} has codes for the items of its training alone")
+    first = model.n_items
+    for holder in {model, getattr(model, "adapted", model)}:
+        for modality, (features, _) in blocks.items():
+            name = f"features_{modality}"
+            if hasattr(holder, name):
+                setattr(holder, name, _longer(getattr(holder, name), features))
+        present = torch.stack([there for _, there in blocks.values()])  # [modalities, added]
+        holder.present = _longer(holder.present.T, present.T).T
+    model.n_items = len(model.present.T)
+    if model.item_embedding is not None:
+        weight = model.item_embedding.weight
+        zeros = weight.new_zeros(model.n_items - first, weight.shape[1])
+        model.item_embedding.weight = nn.Parameter(_longer(weight, zeros))
+    if isinstance(model, MISSRec):
+        _extend_missrec(model, first)
+
+
+def _extend_missrec(model: MISSRec, first: int) -> None:
+    """What MISSRec alone has of each item, from item ``first`` on."""
+    added = slice(first, model.n_items)
+    model.added = torch.arange(model.n_items, device=model.device) >= first
+    model.slots = model.slots_of(model.present)
+    alpha = model.fusion.alpha
+    if alpha is not None and alpha.dim():
+        mean = alpha[1:].mean().expand(model.n_items - first)
+        model.fusion.alpha = nn.Parameter(_longer(alpha, mean))
+    none = len(model.centroids) - 1
+    ids = torch.full((model.n_items - first, len(model.present)), none)
+    present = model.present[:, added].T.cpu()  # [added, modalities]
+    if model.options["structure"] != "no_interests":
+        tokens = model.item_tokens(added).transpose(0, 1).cpu()[present]  # [tokens, dim]
+        points = cloud(torch.cat([model.centroids[:none].cpu(), tokens]))
+        place = torch.arange(len(points.points))
+        ids[present] = nearest_centre(points[place[none:]], points[place[:none]])
+    model.interest_ids = _longer(model.interest_ids, ids)
+
+
+def _longer(rows: Tensor, more: Tensor) -> Tensor:
+    return torch.cat([rows, more.to(rows)])

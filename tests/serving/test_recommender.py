@@ -1,0 +1,218 @@
+"""Recommendations rank as evaluation does; what is offered, excluded, unknown."""
+
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+
+from recbole_missrec.cli import main
+from recbole_missrec.model.history import History
+from recbole_missrec.serving import approximate, topk
+from recbole_missrec.serving.explanation import Explainer
+from recbole_missrec.serving.histories import held_items
+from recbole_missrec.serving.recommender import Recommender
+from recbole_missrec.serving.scoring import make_scorer
+from tests.serving.conftest import MODELS
+from tests.shops import read_histories
+from tests.tiny_models import random_batch, tiny_baseline, tiny_model
+
+VARIANTS: list[dict[str, Any]] = [
+    {"item_ids": ids, "item_mm_fusion": item, "seq_mm_fusion": sequence, "history_bias": bias}
+    for ids, item, sequence, bias in product(
+        (True, False), ("static", "dynamic_shared", "dynamic_instance"), ("add", "contextual"), (1,)
+    )
+] + [{"history_bias": False}, {"structure": "no_decoder"}, {"modalities": ["image"]}]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_targets_have_the_ranks_of_the_evaluation(shop: Path, trained: Path, model: str) -> None:
+    checkpoint = trained / f"{model}.pth"
+    assert main(["evaluate", str(checkpoint), "--per_user=ranks.parquet"]) == 0
+    evaluated = pd.read_parquet("ranks.parquet")
+    assert len(evaluated) == 30
+    histories = read_histories(shop)
+    before = [histories[user][:-1] for user in evaluated["user"]]
+    found = Recommender.load(checkpoint).recommend(before, k=24)
+    for row, expected in zip(found, evaluated.itertuples(), strict=True):
+        assert len(row["items"]) == len(set(row["items"])) == 24
+        place = row["items"].index(expected.target)
+        assert expected.better <= place <= expected.better + expected.equal
+        assert row["scores"][place] == pytest.approx(expected.score, abs=1e-5)
+
+
+def best_of(model: Any, k: int, offered: torch.Tensor, exclude: bool) -> tuple[Any, torch.Tensor]:
+    """Of a random batch, by blocks; and all scores of the model."""
+    batch = random_batch(model, rows=9)
+    scorer = make_scorer(model.eval(), "")
+    items, lengths = batch["item_id_list"], batch["item_length"]
+    with torch.no_grad():
+        u = model.embed(batch)
+        scores = model.full_sort_predict(batch)
+    scores[:, ~offered] = -torch.inf
+    if exclude:
+        scores = scores.scatter(1, items.masked_fill(items == 0, 0), -torch.inf)
+    held = held_items(History(items, lengths))
+    return topk.exact(scorer, u, held, offered, k, exclude), scores
+
+
+@pytest.mark.parametrize("options", VARIANTS, ids=lambda o: "-".join(map(str, o.values())))
+@pytest.mark.parametrize(("rows", "scores"), [(64, 2**17), (4, 20)])
+def test_blocks_give_the_best_of_all_scores(
+    shop: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], rows: int, scores: int
+) -> None:
+    monkeypatch.setattr(topk, "ROWS", rows)
+    monkeypatch.setattr(topk, "SCORES", scores)
+    model = tiny_model(shop, **(options | {"history_bias": bool(options.get("history_bias", 1))}))
+    every = torch.arange(25) > 0
+    some = torch.arange(25) % 3 == 1
+    for offered, k, exclude in ((every, 5, False), (some, 5, False), (some, 12, True)):
+        best, expected = best_of(model, k, offered, exclude)
+        wanted = expected.topk(k)
+        torch.testing.assert_close(best.scores, wanted.values, rtol=1e-12, atol=1e-12)
+        there = ~best.scores.isneginf()
+        found = expected.gather(1, best.items)
+        torch.testing.assert_close(found[there], best.scores[there], rtol=1e-12, atol=1e-12)
+        assert not best.items[~there].any()
+
+
+@pytest.mark.parametrize("options", VARIANTS, ids=lambda o: "-".join(map(str, o.values())))
+def test_candidates_of_all_lists_give_the_exact_ranking(
+    shop: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(approximate, "ROWS", 4)
+    model = tiny_model(shop, **(options | {"history_bias": bool(options.get("history_bias", 1))}))
+    scorer, batch = make_scorer(model.eval(), ""), random_batch(model)
+    offered = torch.arange(25) % 5 > 0
+    index = approximate.Index(scorer.views(), offered)
+    history = History(batch["item_id_list"], batch["item_length"])
+    with torch.no_grad():
+        u = model.embed(batch)
+    every = topk.exact(scorer, u, held_items(history), torch.arange(25) > 0, 24)
+    own = (every.items[:, :, None] == batch["item_id_list"][:, None]).any(2)  # [rows, 24]
+    for k, exclude, there in ((19, True, offered[every.items] & ~own),
+                              (3, False, offered[every.items] | own)):  # fmt: skip
+        best = approximate.approximate(scorer, index, u, history, k, exclude)
+        scores = every.scores.masked_fill(~there, -torch.inf)
+        torch.testing.assert_close(best.scores, scores.topk(k).values, rtol=1e-12, atol=1e-12)
+        assert torch.equal(best.items == 0, best.scores.isneginf())
+        by_item = torch.full((9, 25), -torch.inf).double().scatter(1, every.items, scores)
+        torch.testing.assert_close(by_item.gather(1, best.items), best.scores)
+
+
+def test_an_index_looks_into_few_lists(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(0)
+    centres = torch.randn(100, 16, generator=generator)
+    items = centres.repeat(40, 1) + 0.1 * torch.randn(4000, 16, generator=generator)
+    index = approximate.Index({"item": items}, torch.arange(4000) > 0)
+    (file,) = index.files.values()
+    assert (file.nlist, file.nprobe, file.ntotal) == (124, 32, 3999)
+    queries = items[:50] + 0.1 * torch.randn(50, 16, generator=generator)
+    exact = (queries @ items[1:].T).topk(10).indices + 1
+    file.nprobe = 8
+    found = index.candidates(queries, 20)
+    hits = sum(len({*a} & {*b}) for a, b in zip(found.tolist(), exact.tolist(), strict=True))
+    assert 0.98 < hits / 500 <= 1
+    file.nprobe = 1
+    assert index.candidates(queries, 200).eq(0).any()  # fewer items than asked for
+
+
+@pytest.mark.parametrize("model", ["UniSRec", "VQRec", "SASRecContent"])
+@pytest.mark.parametrize("ids", [True, False])
+def test_blocks_of_the_causal_models(shop: Path, model: str, ids: bool) -> None:
+    options = {"history_bias": True, "item_ids": ids} if model == "UniSRec" else {}
+    best, expected = best_of(tiny_baseline(shop, model, **options), 6, torch.arange(25) > 0, False)
+    torch.testing.assert_close(best.scores, expected.topk(6).values, rtol=1e-12, atol=1e-12)
+
+
+def test_items_that_score_alike_come_in_the_order_of_their_rows() -> None:
+    best = topk.Best(torch.tensor([[7, 2, 4, 9]]), torch.tensor([[1.0, 2.0, 1.0, -torch.inf]]))
+    ordered = topk.in_order(best)
+    assert ordered.items.tolist() == [[2, 4, 7, 0]]
+
+
+def test_unknown_histories_get_the_most_popular_items(shop: Path, recommender: Recommender) -> None:
+    counts = pd.Series([i for items in read_histories(shop).values() for i in items]).value_counts()
+    known, empty, unknown = recommender.recommend([["i3", "what"], [], ["no", "nor"]], k=4)
+    assert (known["fallback"], known["unknown"]) == (None, 1)
+    assert (empty["fallback"], empty["unknown"]) == ("popularity", 0)
+    assert (unknown["fallback"], unknown["unknown"]) == ("popularity", 2)
+    assert empty["items"] == unknown["items"]
+    assert empty["scores"] == sorted(counts, reverse=True)[:4]
+    assert [counts[item] for item in empty["items"]] == empty["scores"]
+    assert recommender.recommend([["i3"]], k=4)[0]["items"] == known["items"]
+
+
+def test_exclusion_and_candidates(recommender: Recommender) -> None:
+    history = [["i3", "i7", "i3"], []]
+    (row, _) = recommender.recommend(history, k=30, exclude_history=True)
+    everything = {f"i{n}" for n in range(24)}
+    assert set(row["items"]) == everything - {"i3", "i7"}
+    offered = recommender.catalogue.among(["i3", "i8", "i9", "zz"], "here")
+    for row in recommender.recommend(history, k=5, offered=offered):
+        assert set(row["items"]) == {"i3", "i8", "i9"}
+    (row, _) = recommender.recommend(history, k=5, offered=offered, exclude_history=True)
+    assert set(row["items"]) == {"i8", "i9"}
+
+
+def test_similar_items_by_the_parts_that_both_have(recommender: Recommender) -> None:
+    row = recommender.catalogue.rows(["i4", "i1", "i2", "i9"])
+    best = recommender.similar(int(row[0]), 23)
+    by_item = dict(zip(best.items[0].tolist(), best.scores[0].tolist(), strict=True))
+    assert int(row[0]) not in by_item and len(by_item) == 23
+    parts = dict(zip(recommender.scorer.names, recommender.scorer.parts, strict=True))
+    cosine = {name: (part @ part[row[0]]).tolist() for name, part in parts.items()}
+    for item, names in ((row[1], ("image", "id")), (row[2], ("id",)), (row[3], tuple(parts))):
+        expected = sum(cosine[name][item] for name in names) / len(names)
+        assert by_item[int(item)] == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("history", [["i3", "i7", "i4"], ["i2"], ["i1", "i2", "i3", "i9"]])
+def test_contributions_add_up_to_the_score(recommender: Recommender, history: list[str]) -> None:
+    explainer = Explainer(recommender)
+    (row,) = recommender.recommend([history], k=24)
+    found = recommender.histories([history])
+    items = torch.from_numpy(recommender.catalogue.rows(row["items"]))
+    for told, token, score in zip(
+        explainer.parts(found, items), row["items"], row["scores"], strict=True
+    ):
+        assert told["score"] == pytest.approx(score, abs=1e-5)
+        total = sum(part["contribution"] for part in told["parts"])
+        assert total == pytest.approx(score, abs=1e-5)
+        names = [part["part"] for part in told["parts"]]
+        assert names == ["text", "image", "id", *(["history"] if token in history else [])]
+        weights = {part["part"]: part.get("weight") for part in told["parts"]}
+        assert weights["id"] == pytest.approx(0.2)  # of an id_weight of 4
+        assert (weights["text"] == 0) == (token in ("i1", "i2"))
+
+
+def test_where_the_model_looked(recommender: Recommender) -> None:
+    explainer = Explainer(recommender)
+    told = explainer.reading(recommender.histories([["i3", "i7", "i1"]]))
+    assert [part["item"] for part in told["history"]] == ["i3", "i7", "i1"]
+    for shares in (told["history"], told["interests"]):
+        assert sum(part["attention"] for part in shares) == pytest.approx(1, abs=1e-5)
+    ids = recommender.scorer.model.interest_ids
+    tokens = ["i3", "i7", "i1"]
+    rows = recommender.catalogue.rows(tokens)
+    touched = {int(number) for number in ids[rows].flatten()} - {len(explainer.typical)}
+    assert {part["interest"] for part in told["interests"]} == touched
+    for part in told["interests"]:
+        own = [
+            t
+            for t, row in zip(["i3", "i7", "i1"], rows, strict=True)
+            if part["interest"] in ids[row]
+        ]
+        assert sorted(part["touched_by"]) == sorted(own)
+        assert part["interest"] in ids[recommender.catalogue.rows(part["typical"][:1])[0]]
+
+
+def test_threads_that_read_at_once_are_told_what_they_asked_for(recommender: Recommender) -> None:
+    explainer = Explainer(recommender)
+    asked = [recommender.histories([[f"i{n}", f"i{n + 5}"]]) for n in range(3, 15)] * 8
+    alone = [explainer.reading(histories) for histories in asked]
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(explainer.reading, asked)) == alone
