@@ -117,6 +117,8 @@ class MISSRec(ItemSide, SequentialRecommender):
     def train(self, mode: bool = True) -> "MISSRec":
         """Switch mode; a new pass begins, so that an evaluation computes the items anew."""
         self._candidates = None
+        if self.training and not mode and self.options["interest_gradient"]:
+            self.centroids.copy_(self.interest_means().detach())
         return super().train(mode)
 
     # --- interests --------------------------------------------------------------------------
@@ -149,9 +151,9 @@ class MISSRec(ItemSide, SequentialRecommender):
 
         Returns:
             ``[interests + 1, dim]``, the last zero. With gradients each call takes the time of
-            adapting all items.
+            adapting all items; an evaluation reads those of its beginning.
         """
-        if not self.options["interest_gradient"]:
+        if not (self.training and self.options["interest_gradient"]):
             return self.centroids
         tokens = self.item_tokens().flatten(0, 1)  # [modalities * items, dim]
         ids = self.interest_ids.T.flatten()  # [modalities * items]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from recbole_missrec.errors import UsageError
 from recbole_missrec.model.causal import CausalRecommender
 from recbole_missrec.model.missrec import MISSRec
-from recbole_missrec.model.transformer import add_norm, feed_forward, project
+from recbole_missrec.model.transformer import add_norm, feed_forward, project, project_out
 
 
 class FusedUserSide(nn.Module):
@@ -62,16 +62,22 @@ class FusedUserSide(nn.Module):
     def _distinct(self, interests: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
         """Centroids ``[batch, length * modalities, dim]``, and which are absent or there before.
 
-        A history without any interest reads one zero vector.
+        A history without any interest reads one zero vector. Where interests carry the position of
+        their last item, that is added; the first for none.
         """
         none = self.model.centroids.shape[0] - 1
         ids = torch.where(inside[:, :, None], interests, none).flatten(1)
         place = torch.arange(ids.shape[1])
         before = place < place[:, None]  # [places, places]
-        repeated = ((ids[:, :, None] == ids[:, None]) & before).any(2)
+        same = ids[:, :, None] == ids[:, None]  # [batch, places, places]
+        repeated = (same & before).any(2)
         absent = (ids == none) | repeated  # [batch, places]
         nothing = (ids == none).all(1)  # [batch]
-        return self.model.centroids[ids], absent & ~((place == 0) & nothing[:, None])
+        centroids = self.model.centroids[ids]
+        if self.model.options["interest_recency"]:
+            last = (same * (place // interests.shape[2])).amax(2).masked_fill(ids == none, 0)
+            centroids = centroids + self.model.position_embedding.weight[last]
+        return centroids, absent & ~((place == 0) & nothing[:, None])
 
     def _last(self, outputs: Tensor, slots: Tensor, lengths: Tensor) -> Tensor:
         """Mean over the tokens of the last item, of length 1."""
@@ -135,7 +141,7 @@ def attend(attention: Any, asking: Tensor, memory: Tensor, pad: Tensor) -> Tenso
         )
     )
     context = F.scaled_dot_product_attention(q, k, v, ~pad[:, None, None])
-    return attention.out_proj(context.transpose(1, 2).flatten(2))
+    return project_out(attention, context.transpose(1, 2).flatten(2))
 
 
 def encode(encoder: Any, x: Tensor, pad: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ from tests.tiny_models import random_batch, tiny_baseline, tiny_model
 
 READER = Path(__file__).parents[2] / "examples" / "read_export.py"
 STRUCTURES: list[dict[str, Any]] = [
+    {"interest_recency": True},
     {},
     {"seq_mm_fusion": "contextual", "n_decoder_layers": 2, "n_encoder_layers": 2},
     {"structure": "no_decoder", "seq_mm_fusion": "contextual"},
