@@ -23,8 +23,11 @@ def command_blocks(text: str) -> list[list[str]]:
     return blocks
 
 
-SHORTER = (  # one epoch; of comparisons two models, one seed, one trial
-    (r"(run_recbole_missrec\.py(?: compare| search)?) (?=--)", r"\1 --epochs=1 "),
+SHORTER = (  # one epoch of a few users; of comparisons two models, one seed, one trial
+    (
+        r"(run_recbole_missrec\.py(?: compare| search)?) (?=--)",
+        r"\1 --epochs=1 --train_share=0.05 ",
+    ),
     (r"--models=([^,\s]+,[^,\s]+)\S*", r"--models=\1"),
     (r"MISSRec:all", "MISSRec:paper"),
     (r"--seeds=(\d+)\S*", r"--seeds=\1"),
@@ -34,8 +37,8 @@ SHORTER = (  # one epoch; of comparisons two models, one seed, one trial
 SIZES = {  # so that benchmarks take seconds
     "train_epoch": "--steps=1 --repeats=1",
     "profile": "--repeats=1",
-    "scaling": "--items 300 --lengths 60 --steps=1",
-    "interests": "--tokens 200 --ratios 0.1",
+    "scaling": "--items 300 --lengths --steps=1 --limit=1 --models MISSRec",
+    "interests": "--tokens 200 --ratios 0.1 --kinds structured",
     "refresh": "--epochs=1 --ways dpc_knn",
     "encode": "--items=32 --texts=8 --repeats=1 --generated 500",
     "pretrain": "--users=60 --items=50 --interactions=400 --batch=64 --steps=1 --warm_up=1",
