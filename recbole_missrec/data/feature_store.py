@@ -70,6 +70,19 @@ class FeatureStore:
         blocks = (source.matrix[part].float() for part in rows.split(BLOCK))
         self.sources[last] = Source(source.matrix, *moments(blocks))
 
+    def append(self, features: Tensor, present: Tensor) -> None:
+        """Add items after the others.
+
+        Args:
+            features: as they are to be taken, float32 ``[added, dim]``.
+            present: which of the items have any, bool ``[added]``.
+        """
+        source = torch.where(present, len(self.sources), -1).to(self.source.dtype)
+        self.source = torch.cat([self.source, source])
+        self.row = torch.cat([self.row, torch.arange(len(features))])
+        self.sources.append(Source(features, torch.zeros(()), torch.ones(())))
+        self.shape = torch.Size((len(self.row), self.shape[1]))
+
     def __getitem__(self, items: Any) -> Tensor:
         """Features of some items, float32 ``[items, dim]`` on the processor.
 

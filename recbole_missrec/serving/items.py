@@ -10,8 +10,8 @@ import pandas as pd
 import torch
 
 from recbole_missrec.comparison.words import names
-from recbole_missrec.data.dataset import moments, shifted
-from recbole_missrec.data.features import align_features, read_features
+from recbole_missrec.data.feature_store import FeatureStore, Source
+from recbole_missrec.data.features import item_rows, read_features
 from recbole_missrec.errors import UsageError, nearest
 from recbole_missrec.files import check_writable
 from recbole_missrec.map.item_files import read_pairs
@@ -183,19 +183,17 @@ def _added(
         )
     blocks: Blocks = {}
     for modality in recommender.config["modalities"]:
-        mean, scale = _moments(recommender, modality)
-        features = torch.zeros(len(tokens), len(mean))
-        present = torch.zeros(len(tokens), dtype=torch.bool)
+        trained = _trained_source(recommender, modality)
+        added = FeatureStore(len(tokens), trained.matrix.shape[1])
         if modality in rows:
             own, matrix = rows[modality]
-            if matrix.shape[1] != len(mean):
+            if matrix.shape[1] != added.shape[1]:
                 raise UsageError(
                     f"add-items: {modality} features of {matrix.shape[1]} numbers; "
-                    f"the model reads {len(mean)}"
+                    f"the model reads {added.shape[1]}"
                 )
-            place = torch.from_numpy(pd.Index(tokens).get_indexer(own))
-            features[place], present[place] = matrix, True
-        blocks[modality] = shifted(features, present, mean, scale), present
+            added.add(matrix, torch.from_numpy(pd.Index(own).get_indexer(tokens)), trained)
+        blocks[modality] = added.in_memory(), added.present
     extend(recommender.scorer.model, blocks)  # or the model says that it cannot
     all_texts = overlay.texts + [texts.get(token, "") for token in tokens]
     if overlay.blocks:
@@ -206,13 +204,14 @@ def _added(
     return Overlay(overlay.tokens + tokens, blocks, all_texts, overlay.removed)
 
 
-def _moments(recommender: Recommender, modality: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and scale that the features of the training were standardised by."""
+def _trained_source(recommender: Recommender, modality: str) -> Source:
+    """Features of the training, with the mean and scale that they were standardised by."""
     dataset = recommender.config["dataset"]
     file = read_features(recommender.folder / f"{dataset}.{modality}.safetensors")
-    if not recommender.config["standardise_features"]:
-        return torch.zeros(file.matrix.shape[1]), torch.ones(file.matrix.shape[1])
     trained = len(recommender.catalogue) - recommender.added
     token2id = {token: row for row, token in enumerate(recommender.catalogue.tokens[:trained])}
-    matrix, present, _ = align_features(file, token2id, trained)
-    return moments(matrix[present])
+    store = FeatureStore(trained, file.matrix.shape[1])
+    store.add(file.matrix, item_rows(file, token2id, trained)[0])
+    if recommender.config["standardise_features"]:
+        store.standardise()
+    return store.sources[-1]

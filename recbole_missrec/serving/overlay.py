@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from recbole_missrec.data.feature_store import FeatureStore
 from recbole_missrec.errors import UsageError
 from recbole_missrec.interests.neighbours import cloud, nearest_centre
 from recbole_missrec.model.missrec import MISSRec
@@ -86,10 +87,13 @@ def extend(model: Any, blocks: Blocks) -> None:
         raise UsageError(f"{type(model).__name__} has codes for the items of its training alone")
     first = model.n_items
     for holder in {model, getattr(model, "adapted", model)}:
-        for modality, (features, _) in blocks.items():
+        for modality, (features, there) in blocks.items():
             name = f"features_{modality}"
-            if hasattr(holder, name):
-                setattr(holder, name, _longer(getattr(holder, name), features))
+            held = getattr(holder, name, None)
+            if isinstance(held, FeatureStore):
+                held.append(features, there)
+            elif held is not None:
+                setattr(holder, name, _longer(held, features))
         present = torch.stack([there for _, there in blocks.values()])  # [modalities, added]
         holder.present = _longer(holder.present.T, present.T).T
     model.n_items = len(model.present.T)

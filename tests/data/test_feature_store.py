@@ -45,6 +45,18 @@ def test_several_sources_each_with_its_own_scale() -> None:
     assert copy.mean.tolist() == [3, 4]
 
 
+def test_items_after_the_others_are_taken_as_they_are() -> None:
+    store = FeatureStore(3, 2)
+    store.add(MATRIX, torch.tensor([-1, 1, 3]))
+    store.standardise()
+    store.append(torch.tensor([[7.0, 6.0], [0.0, 0.0]]), torch.tensor([True, False]))
+    root = 2**-0.5  # 1 and 3 have mean 2 and deviation 2 root
+    expected = torch.tensor([[0, 0], [-root, 0], [root, 0], [7, 6], [0, 0]])
+    torch.testing.assert_close(store[:], expected)
+    assert store.present.tolist() == [False, True, True, True, False]
+    assert store.shape == (5, 2)
+
+
 def test_a_single_item_is_finite() -> None:
     store = FeatureStore(2, 1)
     store.add(torch.tensor([[2.0]]), torch.tensor([-1, 0]))

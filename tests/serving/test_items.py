@@ -50,6 +50,7 @@ MODEL_VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("MISSRec", {}),
     ("MISSRec", {"item_mm_fusion": "dynamic_instance", "seq_mm_fusion": "contextual"}),
     ("MISSRec", {"structure": "no_interests", "item_ids": False}),
+    ("MISSRec", {"map_features": True}),
     ("UniSRec", {"item_ids": True}),
     ("UniSRec", {"item_ids": False}),
     ("SASRecContent", {}),
