@@ -1,5 +1,6 @@
 """The README's commands work, in their order, in an empty folder; trainings take one epoch."""
 
+import json
 import os
 import re
 import shutil
@@ -56,8 +57,8 @@ def test_commands_are_found() -> None:
     assert command_blocks(text) == [["python a.py --x=1    --y=2"], ["for i in 1; do b"]]
 
 
-def run(line: str, folder: Path) -> None:
-    """Run a command line of the README in a folder, trainings cut to one epoch."""
+def run(line: str, folder: Path) -> str:
+    """What a command line of the README prints in a folder, trainings cut to one epoch."""
     short = line
     for pattern, replacement in SHORTER:
         short = re.sub(pattern, replacement, short)
@@ -72,6 +73,7 @@ def run(line: str, folder: Path) -> None:
         text=True,
     )
     assert outcome.returncode == 0, f"{line}\n{outcome.stderr[-4000:]}"
+    return outcome.stdout
 
 
 @pytest.fixture
@@ -87,8 +89,13 @@ def checkout(tmp_path: Path) -> Path:
 def test_commands_on_what_can_be_made_run(checkout: Path) -> None:
     lines = [line for block in README if block not in ON_REAL_DATA for line in block]
     assert len(lines) >= 6
-    for line in lines:
-        run(line, checkout)
+    printed = {line: run(line, checkout) for line in lines}
+    from_export, by_model = (
+        json.loads(text)["items"]
+        for line, text in printed.items()
+        if "read_export" in line or "--users=users.txt" in line
+    )
+    assert from_export == by_model and len(by_model) == 10
 
 
 @pytest.mark.slow

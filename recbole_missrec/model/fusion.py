@@ -50,4 +50,4 @@ class CandidateFusion(nn.Module):
         if self.alpha is not None and self.alpha.dim():
             alpha = self.alpha[items]
         lowest = torch.finfo(cosines.dtype).min  # not -inf: an item may have no modality
-        return (alpha * cosines).masked_fill(~present[:, None], lowest).softmax(0)
+        return torch.where(present[:, None], alpha * cosines, lowest).softmax(0)

@@ -171,7 +171,7 @@ class ItemSide:
         present = self.present[:, items]  # [M, items]
         content = self.fusion(cosines, present, items)  # [batch, items]
         if of_ids is None:  # an item without any modality ranks last
-            scores = content.masked_fill(~present.any(0), -1.0)
+            scores = torch.where(present.any(0), content, -1.0)
         else:
             weight = self.options["id_weight"]
             scores = (of_ids + weight * content) / (1 + weight)

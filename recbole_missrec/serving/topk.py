@@ -9,8 +9,8 @@ from recbole_missrec.serving.histories import Held
 from recbole_missrec.serving.scoring import Scorer
 
 ROWS = 64  # that are scored together
-SCORES = 2**18  # of a block: all that is done to them stays in the caches
-WIDEST = 2**15  # items of a block
+SCORES = 2**19  # of a block: fewer cost more for its products, more leave the caches
+WIDEST = 2**17  # items of a block
 
 
 class Best(NamedTuple):
