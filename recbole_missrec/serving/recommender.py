@@ -24,6 +24,7 @@ from recbole_missrec.serving.scoring import Scorer, make_scorer
 from recbole_missrec.serving.topk import Best, exact, in_order
 from recbole_missrec.serving.users import Users, requested, users_of
 from recbole_missrec.trainer.checkpoint import load_checkpoint, load_weights
+from recbole_missrec.trainer.lora import without_lora
 
 if TYPE_CHECKING:
     from recbole_missrec.serving.approximate import Index
@@ -109,6 +110,7 @@ class Recommender:
         popularity = np.bincount(dataset.inter_feat[dataset.iid_field], minlength=dataset.item_num)
         dataset._change_feat_format()  # as its split would; models read tensors
         model = get_model(config["model"])(config, dataset).to(config["device"]).eval()
+        stored["state_dict"] = without_lora(stored["state_dict"])
         load_weights(path, stored, model, identity)
         overlay = read_overlay(path, stored["data"])
         if overlay.tokens:

@@ -27,7 +27,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def trained(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a checkpoint of each of ``MODELS``."""
+    """A folder with a checkpoint of each of ``MODELS``, and of one that was tuned by LoRA."""
     folder = tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -36,6 +36,10 @@ def trained(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             assert main(words) == 0
             (checkpoint,) = Path("saved").glob("*.pth")
             checkpoint.rename(f"{model}.pth")
+        words = tiny_words(shop, epochs=1, checkpoint_dir="saved", pretrained="MISSRec.pth")
+        assert main([*words, "--tune=lora", "--lora_rank=2", "--learning_rate=0.1"]) == 0
+        (checkpoint,) = Path("saved").glob("*.pth")
+        checkpoint.rename("LoRA.pth")
     return folder
 
 

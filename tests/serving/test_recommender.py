@@ -28,7 +28,7 @@ VARIANTS: list[dict[str, Any]] = [
 ] + [{"history_bias": False}, {"structure": "no_decoder"}, {"modalities": ["image"]}]
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", [*MODELS, "LoRA"])
 def test_targets_have_the_ranks_of_the_evaluation(shop: Path, trained: Path, model: str) -> None:
     checkpoint = trained / f"{model}.pth"
     assert main(["evaluate", str(checkpoint), "--per_user=ranks.parquet"]) == 0
