@@ -107,13 +107,13 @@ def features(items: int) -> dict[str, Tensor]:
     }
 
 
-def measure(items: int, queries: int, probes: int, threads: int) -> dict[str, Any]:
+def measure(items: int, queries: int, probes: int | None, threads: int) -> dict[str, Any]:
     """Times and recall of one size.
 
     Args:
         items: number of items.
         queries: number of queries.
-        probes: lists that the index looks into.
+        probes: lists that the index looks into, None for its default.
         threads: of torch and faiss.
     """
     torch.manual_seed(2020)
@@ -126,7 +126,7 @@ def measure(items: int, queries: int, probes: int, threads: int) -> dict[str, An
     index = approximate.Index(scorer.views(), torch.arange(items + 1) > 0)
     built = time.perf_counter() - start
     for file in index.files.values():
-        file.nprobe = probes
+        file.nprobe = probes or file.nprobe
     batch = next(batches(items, queries, 50))
     history = History(batch["item_id_list"], batch["item_length"])
     near = torch.randint(1, items + 1, (queries,))
