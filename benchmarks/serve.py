@@ -65,9 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add = parser.add_argument
     add("--items", type=positive, nargs="*", default=ITEMS, metavar="N", help=f"default: {ITEMS}")
     add("--queries", type=positive, default=200, metavar="N", help="default: 200")
-    add(
-        "--probes", type=positive, default=approximate.PROBES, metavar="N", help="lists looked into"
-    )
+    add("--probes", type=positive, metavar="N", help="lists looked into, if not as by default")
     add("--checkpoint", metavar="FILE", help="of which model the service is asked")
     add("--data_path", default="dataset", metavar="DIR", help="folder of its data set")
     add("--clients", type=positive, default=64, metavar="N", help="default: 64")
