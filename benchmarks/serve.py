@@ -65,9 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add = parser.add_argument
     add("--items", type=positive, nargs="*", default=ITEMS, metavar="N", help=f"default: {ITEMS}")
     add("--queries", type=positive, default=200, metavar="N", help="default: 200")
-    add(
-        "--probes", type=positive, default=approximate.PROBES, metavar="N", help="lists looked into"
-    )
+    add("--probes", type=positive, metavar="N", help="lists looked into, if not as by default")
     add("--checkpoint", metavar="FILE", help="of which model the service is asked")
     add("--data_path", default="dataset", metavar="DIR", help="folder of its data set")
     add("--clients", type=positive, default=64, metavar="N", help="default: 64")
@@ -107,13 +105,13 @@ def features(items: int) -> dict[str, Tensor]:
     }
 
 
-def measure(items: int, queries: int, probes: int, threads: int) -> dict[str, Any]:
+def measure(items: int, queries: int, probes: int | None, threads: int) -> dict[str, Any]:
     """Times and recall of one size.
 
     Args:
         items: number of items.
         queries: number of queries.
-        probes: lists that the index looks into.
+        probes: lists that the index looks into, None for its default.
         threads: of torch and faiss.
     """
     torch.manual_seed(2020)
@@ -126,7 +124,7 @@ def measure(items: int, queries: int, probes: int, threads: int) -> dict[str, An
     index = approximate.Index(scorer.views(), torch.arange(items + 1) > 0)
     built = time.perf_counter() - start
     for file in index.files.values():
-        file.nprobe = probes
+        file.nprobe = probes or file.nprobe
     batch = next(batches(items, queries, 50))
     history = History(batch["item_id_list"], batch["item_length"])
     near = torch.randint(1, items + 1, (queries,))
