@@ -135,10 +135,12 @@ def measure(
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
     numbers = (str(number) for number in (args.warm_up, args.steps, int(discover)))
     out = folder / "figures.json"
+    here = str(Path(__file__).resolve().parents[1])  # the benchmarks are not installed
+    path = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
     done = subprocess.run(
         [sys.executable, *(launcher if processes > 1 else []), "-m", "benchmarks.pretrain_steps"]
         + [NAME, json.dumps(options), *numbers, str(out)],
-        env=os.environ | {"OMP_NUM_THREADS": str(args.threads)},
+        env=os.environ | {"OMP_NUM_THREADS": str(args.threads), "PYTHONPATH": path},
     )
     if done.returncode:
         raise UsageError(f"--processes {processes}: the run failed, see above")
