@@ -38,7 +38,7 @@ SHORTER = (  # one epoch of a few users; of comparisons two models, one seed, on
 SIZES = {  # so that benchmarks take seconds
     "train_epoch": "--steps=1 --repeats=1",
     "profile": "--repeats=1",
-    "scaling": "--items 300 --lengths --steps=1 --limit=1 --models MISSRec",
+    "scaling": "--items 300 --lengths 60 --steps=1 --limit=1 --models MISSRec",
     "interests": "--tokens 200 --ratios 0.1 --kinds structured",
     "refresh": "--epochs=1 --ways dpc_knn",
     "encode": "--items=32 --texts=8 --repeats=1 --generated 500",
