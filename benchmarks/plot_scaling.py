@@ -22,11 +22,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def draw(rows: list[dict[str, Any]]) -> Any:
-    """One panel for each sweep and quantity, one line for each model, both axes logarithmic."""
+    """A panel for each measured sweep and quantity, a line for each model, logarithmic axes."""
+    measured = [sweep for sweep in SWEEPS if any(row["sweep"] == sweep for row in rows)]
     figure, panels = plt.subplots(
-        len(SWEEPS), len(QUANTITIES), figsize=(12, 6.4), layout="constrained", squeeze=False
-    )
-    for (sweep, (axis, label)), line in zip(SWEEPS.items(), panels, strict=True):
+        len(measured), len(QUANTITIES), figsize=(12, 3.2 * len(measured)), layout="constrained",
+        squeeze=False,
+    )  # fmt: skip
+    for sweep, line in zip(measured, panels, strict=True):
+        axis, label = SWEEPS[sweep]
         for (quantity, unit), panel in zip(QUANTITIES.items(), line, strict=True):
             for model in dict.fromkeys(row["model"] for row in rows):
                 points = [row for row in rows if (row["sweep"], row["model"]) == (sweep, model)]

@@ -1,19 +1,21 @@
-"""What studies of many trainings share: runs one after the other, kept, and their means."""
+"""What studies of many trainings share: their runs, which are kept, and means of the results."""
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from benchmarks.measuring import say
-from recbole_missrec.comparison.execution import execute, read_result
+from recbole_missrec.comparison.execution import read_result
+from recbole_missrec.comparison.grid import run_all
 from recbole_missrec.comparison.plan import Run
+from recbole_missrec.comparison.words import names, whole_number
 from recbole_missrec.errors import UsageError
 
 
 def train(runs: Sequence[Run], folder: Path, threads: int) -> None:
-    """Train what has not been trained yet.
+    """Train what has not been trained yet, one run at a time.
 
     Args:
         runs: in their order.
@@ -21,13 +23,12 @@ def train(runs: Sequence[Run], folder: Path, threads: int) -> None:
         threads: of a run.
 
     Raises:
-        UsageError: a run failed.
+        UsageError: runs failed.
     """
-    say(f"{len(runs)} runs")
-    for number, planned in enumerate(runs):
-        if execute(planned, folder, threads, Path.cwd()):
-            raise UsageError(f"{planned.label}: failed; see {folder}/*.error.json")
-        say(f"[{number + 1}/{len(runs)}] {planned.label}, seed {planned.seed}")
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    failed = run_all(runs, folder, parallel=1, cluster=None)
+    if failed:
+        raise UsageError(f"{failed} of {len(runs)} runs failed; see {folder}/*.error.json")
 
 
 def by_label(runs: Sequence[Run], folder: Path) -> dict[str, list[dict[str, Any]]]:
@@ -45,6 +46,15 @@ def means(results: Sequence[dict[str, Any]]) -> dict[str, float]:
         "N@10": mean(result["test"]["ndcg@10"] for result in results),
         "N@10 on validation": mean(result["valid"]["ndcg@10"] for result in results),
     }
+
+
+def seeds_of(args: argparse.Namespace) -> list[int]:
+    """Seeds of the command line.
+
+    Raises:
+        UsageError: one is no whole number, or there twice.
+    """
+    return [whole_number("seeds", seed, lowest=0) for seed in names("seeds", args.seeds)]
 
 
 def add_seeds(parser: argparse.ArgumentParser, folder: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from tabulate import tabulate
 
 from benchmarks.measuring import arguments, machine, report, say
-from benchmarks.studying import add_seeds, by_label, means, train
+from benchmarks.studying import add_seeds, by_label, means, seeds_of, train
 from benchmarks.transfer_data import halves
 from recbole_missrec.comparison.plan import Run, plan_run
 from recbole_missrec.errors import UsageError
@@ -62,9 +62,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     Raises:
         UsageError: Scientific is absent, or a run failed.
     """
-    data = args.folder / "dataset"
+    seeds, data = seeds_of(args), args.folder / "dataset"
     halves(args.data_path / "Scientific", data)
-    seeds = [int(seed) for seed in args.seeds.split(",")]
     common = {"data_path": str(data), "epochs": str(args.epochs), "valid_metric": "NDCG@10"}
     checkpoints = {seed: pretrain(args, seed, common) for seed in seeds}
     ways, shares = args.ways.split(","), [float(share) for share in args.shares.split(",")]

@@ -8,8 +8,8 @@ from typing import Any
 
 from tabulate import tabulate
 
-from benchmarks.measuring import add_dataset, arguments, machine, report
-from benchmarks.studying import add_seeds, by_label, means, train
+from benchmarks.measuring import add_dataset, arguments, machine, positive, report
+from benchmarks.studying import add_seeds, by_label, means, seeds_of, train
 from recbole_missrec.comparison.plan import Run, plan_run
 from recbole_missrec.evaluation.per_user import read_per_user
 from recbole_missrec.evaluation.significance import compare
@@ -23,8 +23,8 @@ It may be killed: asked for again it goes on where it was. Results are kept in t
 """
 NONE = "no interests, an encoder of two layers"
 ROWS: dict[str, dict[str, Any]] = {
+    NONE: {"structure": "no_interests"},  # first: all others are compared with it
     "defaults: DPC-KNN, ratio 0.5, each epoch": {},
-    NONE: {"structure": "no_interests"},
     "DPC-KNN by an index": {"interest_method": "dpc_knn_ivf"},
     "k-means": {"interest_method": "kmeans"},
     "clusters at random": {"interest_method": "random"},
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_dataset(parser)
     add_seeds(parser, "runs/worth")
     parser.add_argument(
-        "--rows", type=int, default=len(ROWS), metavar="N", help="the first N alone"
+        "--rows", type=positive, default=len(ROWS), metavar="N", help="the first N alone"
     )
     args = parser.parse_args(argv)
     return report([args.out], lambda: run(args), table)
@@ -78,10 +78,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     common = {"data_path": args.data_path, "epochs": args.epochs}
     runs = [
         plan_run(
-            label, "MISSRec", args.dataset, int(seed), (),
+            label, "MISSRec", args.dataset, seed, (),
             {key: str(value) for key, value in (common | options).items()},
         )
-        for seed in args.seeds.split(",")
+        for seed in seeds_of(args)
         for label, options in list(ROWS.items())[: args.rows]
     ]  # fmt: skip
     train(runs, args.folder, args.threads)

@@ -57,6 +57,9 @@ def test_plot_of_measured_points(tmp_path: Path, capsys: pytest.CaptureFixture[s
         assert text in drawn
     assert plot_main([str(figures), str(plot)]) == 0
     assert plot.read_bytes() == drawn
+    figures.write_text(json.dumps({"rows": rows[:4]}))  # one sweep alone
+    assert plot_main([str(figures), str(plot)]) == 0
+    assert plot.read_bytes().count(b'id="axes_') == 3
     figures.write_text("{}")
     assert plot_main([str(figures), str(plot)]) == 2
     assert "is not what --out of benchmarks.scaling writes" in capsys.readouterr().err

@@ -17,8 +17,13 @@ def test_rows_are_compared_with_no_interests(
     write_tiny_shop(tmp_path)
     words = ["--dataset=tiny", f"--data_path={tmp_path}", "--seeds=2020", "--epochs=1"]
     assert main([*words, "--threads=1", "--rows=2", "--out=figures.json"]) == 0
-    first, second = json.loads(Path("figures.json").read_text())["rows"]
-    assert [first["interests"], second["interests"]] == [*ROWS][:2]
-    assert second["interests"] == NONE and "p" not in second
-    assert first["over none"] == pytest.approx(first["N@10"] - second["N@10"])
-    assert 0 < first["p"] <= 1 and first["seeds"] == 1
+    without, found = json.loads(Path("figures.json").read_text())["rows"]
+    assert [without["interests"], found["interests"]] == [*ROWS][:2]
+    assert without["interests"] == NONE and "p" not in without
+    assert found["over none"] == pytest.approx(found["N@10"] - without["N@10"])
+    assert 0 < found["p"] <= 1 and found["seeds"] == 1
+
+
+def test_seeds_that_are_none(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--seeds=a"]) == 2
+    assert capsys.readouterr().err == "--seeds=a: must be a whole number from 0\n"
