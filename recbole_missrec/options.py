@@ -35,6 +35,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     ),
     "interest_space": ("tokens", "modality", "features"),
     "orthogonality": ("mean_cosine", "released"),
+    "modality_dropout_of": ("sequences", "items"),
     "softmax": ("full", "sampled", "in_batch"),
     "tune": ("full", "adapters", "bias", "lora", "none", "all_but_adapters"),
     "hidden_act": ("gelu", "relu", "swish", "tanh", "sigmoid"),
@@ -181,7 +182,7 @@ def check_values(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> None
 
 
 def _check_type(key: str, value: Any, default: Any) -> None:
-    if value is None and key in OPTIONAL:
+    if (value is None and key in OPTIONAL) or key == "modality_dropout":  # see _check_rates
         return
     if isinstance(default, bool):
         if not isinstance(value, bool):
@@ -250,6 +251,7 @@ def _check_together(values: Mapping[str, Any]) -> None:
         raise UsageError(f"--interest_warm_start=True: only for kmeans or auto, not {method}")
     if not isinstance(values.get("map_features"), bool | None):
         raise UsageError(f"--map_features={values['map_features']}: must be True or False")
+    _check_rates(values)
     modalities = values.get("modalities")
     if modalities is not None and not (
         isinstance(modalities, list)
@@ -271,6 +273,21 @@ def _check_together(values: Mapping[str, Any]) -> None:
             f"--roles={values['roles']}: only with --structure=encoder_decoder, "
             f"not {values['structure']}"
         )
+
+
+def _check_rates(values: Mapping[str, Any]) -> None:
+    """Rates of ``modality_dropout``: one for all modalities, or one for each that is named."""
+    given = values.get("modality_dropout", 0.0)
+    rates = given if isinstance(given, dict) else {"": given}
+    for name, rate in rates.items():
+        if name and name not in (values["modalities"] or [name]):
+            near = nearest(str(name), values["modalities"])
+            raise UsageError(f"--modality_dropout={given}: no modality '{name}'; {near}")
+        if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate < 1:
+            raise UsageError(
+                f"--modality_dropout={given}: rates must be numbers from 0 to below 1, like 0.2 or "
+                "{text: 0.3}"
+            )
 
 
 def _check_transfer(values: Mapping[str, Any]) -> None:

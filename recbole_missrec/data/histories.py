@@ -65,6 +65,13 @@ class Histories(Mapping[str, Tensor]):
         positions.masked_fill_(offsets >= self.lengths[..., None], -1)
         return self.events[self.lists[column]][positions]  # [rows, width, ...]
 
+    def read(self) -> Tensor:
+        """Which interactions are in a row, as history or next item, bool ``[interactions + 1]``."""
+        ones = torch.ones_like(self.ends)
+        change = torch.zeros(len(next(iter(self.events.values()))) + 1, dtype=torch.long)
+        change.index_add_(0, self.ends - self.lengths, ones).index_add_(0, self.ends + 1, -ones)
+        return change.cumsum(0)[:-1] > 0
+
     def __getitem__(self, column: str) -> Tensor:
         if column not in self:
             raise KeyError(column)
@@ -105,6 +112,15 @@ class HistoryRows(Interaction):
         histories = self.interaction
         width = int(histories.lengths.max()) if trimmed else histories.width
         return Interaction(histories.gather(width))
+
+
+def items_read(rows: Interaction, item_field: str) -> Tensor:
+    """Items that the rows hold as history or next item, some of them several times, long; time and
+    memory grow as the interactions."""
+    if not isinstance(rows, HistoryRows):
+        return rows[item_field]
+    histories = rows.interaction
+    return histories.events[item_field][histories.read()]
 
 
 def history_rows(

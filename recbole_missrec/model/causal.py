@@ -144,8 +144,8 @@ class CausalRecommender(SequentialRecommender):
         if self.history_bias is None:
             return scores
         history = History(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
-        bias = self.history_bias(history, slice(0, self.n_items))
-        return scores + bias / (self.temperature or 1)
+        everything = slice(0, self.n_items)
+        return self.history_bias(scores, history, everything, self.temperature or 1.0)
 
     def similarities(self, u: Tensor, candidates: Tensor) -> Tensor:
         """Dot products, or cosines over the temperature.

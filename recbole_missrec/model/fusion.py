@@ -28,7 +28,7 @@ class CandidateFusion(nn.Module):
 
         Args:
             cosines: s_m, ``[modalities, batch, items]``, 0 where absent.
-            present: bool ``[modalities, items]``.
+            present: bool ``[modalities, 1, items]``, or with ``batch`` in place of 1.
             items: which items these are, a slice or long ``[items]``; all by default.
 
         Returns:
@@ -50,4 +50,4 @@ class CandidateFusion(nn.Module):
         if self.alpha is not None and self.alpha.dim():
             alpha = self.alpha[items]
         lowest = torch.finfo(cosines.dtype).min  # not -inf: an item may have no modality
-        return torch.where(present[:, None], alpha * cosines, lowest).softmax(0)
+        return torch.where(present, alpha * cosines, lowest).softmax(0)

@@ -12,10 +12,16 @@ class History(NamedTuple):
     Attributes:
         items: padded on the right with 0, long ``[batch, length]``.
         lengths: at least 1, long ``[batch]``.
+        kept: which modalities each row is read and scored by, bool ``[modalities, batch]``; None
+            for all.
+        present: which items have which modalities in this batch, bool ``[modalities, items]``; None
+            for those that they have.
     """
 
     items: Tensor
     lengths: Tensor
+    kept: Tensor | None = None
+    present: Tensor | None = None
 
 
 class HistoryBias(nn.Module):
@@ -25,57 +31,66 @@ class HistoryBias(nn.Module):
     although people buy few things twice: cosines alone cannot learn that. Where people do repeat
     themselves, as with songs, the numbers become positive.
 
-    Time and memory are those of a matrix ``[batch, candidates]``.
+    Time and memory are those of the histories; of a matrix ``[batch, candidates]`` where the
+    candidates are no slice.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(2))  # of any item, and of the last one
 
-    def forward(self, history: History, candidates: Tensor | slice) -> Tensor:
-        """What to add to the scores.
+    def forward(
+        self, scores: Tensor, history: History, candidates: Tensor | slice, temperature: float
+    ) -> Tensor:
+        """Add to scores, in place.
 
         Args:
+            scores: over the temperature, ``[batch, candidates]``.
             history: of each row.
             candidates: items, a slice with a start and a stop, or long ``[candidates]``.
+            temperature: tau.
 
         Returns:
-            ``[batch, candidates]``.
+            The scores.
         """
+        anywhere, at_the_end = self.weight / temperature
         last = history.items.gather(1, history.lengths[:, None] - 1)  # [batch, 1]
-        anywhere, at_the_end = (
-            held(items, candidates).to(self.weight.dtype) for items in (history.items, last)
-        )
-        return self.weight[0] * anywhere + self.weight[1] * at_the_end
+        if not isinstance(candidates, slice):
+            scores += anywhere * held(history.items, candidates)
+            return scores.add_(at_the_end * held(last, candidates))
+        bias = anywhere + at_the_end * (history.items == last)  # [batch, length]
+        here = (history.items >= max(1, candidates.start)) & (history.items < candidates.stop)
+        place = (history.items - candidates.start).masked_fill(~here, 0)
+        return scores.scatter_add_(1, place, bias * (here & first_times(history.items)))
 
 
-def held(items: Tensor, candidates: Tensor | slice) -> Tensor:
+def first_times(items: Tensor) -> Tensor:
+    """Whether an item stands for the first time in its row, bool ``[batch, length]``.
+
+    >>> first_times(torch.tensor([[3, 5, 3, 3]]))
+    tensor([[ True,  True, False, False]])
+    """
+    ordered, place = items.sort(dim=1, stable=True)
+    first = torch.ones_like(items, dtype=torch.bool)
+    return first.scatter_(1, place[:, 1:], ordered[:, 1:] != ordered[:, :-1])
+
+
+def held(items: Tensor, candidates: Tensor) -> Tensor:
     """Whether a row holds a candidate; nothing waits for a device.
 
     Args:
         items: of each row, long ``[batch, length]``.
-        candidates: items, a slice with a start and a stop, or long ``[candidates]``, which may
-            hold an item several times.
+        candidates: items, long ``[candidates]``, which may hold an item several times.
 
     Returns:
         bool ``[batch, candidates]``.
 
-    >>> held(torch.tensor([[3, 5, 0]]), slice(2, 6))
-    tensor([[False,  True, False,  True]])
     >>> held(torch.tensor([[3, 5, 0]]), torch.tensor([5, 4, 5]))
     tensor([[ True, False,  True]])
     """
-    if isinstance(candidates, slice):
-        return _held(items - candidates.start, candidates.stop - candidates.start)
     ordered = candidates.sort().values  # [candidates]
     place = torch.searchsorted(ordered, items)  # the first of equal candidates, [batch, length]
-    absent = ordered[place.clamp(max=len(ordered) - 1)] != items
-    columns = _held(place.masked_fill(absent, -1), len(ordered))
-    return columns[:, torch.searchsorted(ordered, candidates)]
-
-
-def _held(places: Tensor, width: int) -> Tensor:
-    """True at the places of each row, ``[batch, width]``; those below 0 or beyond are left out."""
-    outside = (places < 0) | (places >= width)
-    table = torch.zeros(len(places), width + 1, dtype=torch.bool, device=places.device)
-    return table.scatter_(1, places.masked_fill(outside, width), True)[:, :width]
+    there = ordered[place.clamp(max=len(ordered) - 1)] == items
+    column = torch.where(there, place, len(ordered))  # what is not there falls into one beyond
+    table = torch.zeros(len(items), len(ordered) + 1, dtype=torch.bool, device=items.device)
+    return table.scatter_(1, column, True)[:, torch.searchsorted(ordered, candidates)]

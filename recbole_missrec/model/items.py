@@ -10,6 +10,7 @@ from recbole_missrec.data.augmentation import RATE
 from recbole_missrec.model.fusion import CandidateFusion
 from recbole_missrec.model.history import History, HistoryBias
 from recbole_missrec.model.objectives import chunks
+from recbole_missrec.model.packing import Packed, at_least_one
 
 
 class ItemTable(NamedTuple):
@@ -19,17 +20,18 @@ class ItemTable(NamedTuple):
         tokens: zero where a modality is absent, ``[modalities, items, dim]``.
         ids: id embeddings, ``[items, dim]``, None without item ids.
         items: which items these are, a slice or long ``[items]``.
+        present: which modalities they have, bool ``[modalities, items]``.
     """
 
     tokens: Tensor
     ids: Tensor | None
     items: Any
+    present: Tensor
 
     def part(self, items: slice) -> "ItemTable":
         """Some of the items, of a table of all."""
-        return ItemTable(
-            self.tokens[:, items], None if self.ids is None else self.ids[items], items
-        )
+        ids = None if self.ids is None else self.ids[items]
+        return ItemTable(self.tokens[:, items], ids, items, self.present[:, items])
 
 
 class ItemSide:
@@ -43,7 +45,8 @@ class ItemSide:
         present: which items have which modalities, bool ``[modalities, items]``.
         adapters: modality -> linear layer from features to tokens.
         item_embedding: of ids, None without item ids.
-        added: which items have come after the training, bool ``[items]``; None if none has.
+        without_id: which items have an id embedding of zero: the training never read them; bool
+            ``[items]``.
         fusion: of a candidate's modalities.
         history_bias: of candidates that the history holds, None without.
     """
@@ -55,24 +58,32 @@ class ItemSide:
     present: Tensor
     adapters: nn.ModuleDict
     item_embedding: nn.Embedding | None
-    added: Tensor | None = None
+    without_id: Tensor
     fusion: CandidateFusion
     history_bias: HistoryBias | None
     _candidates: "ItemTable | None"  # all items, kept for an evaluation pass
 
     # --- histories --------------------------------------------------------------------------
 
-    def item_tokens(self, items: Any = slice(None), altered: Tensor | None = None) -> Tensor:
+    def item_tokens(
+        self,
+        items: Any = slice(None),
+        altered: Tensor | None = None,
+        present: Tensor | None = None,
+    ) -> Tensor:
         """Tokens ``A_m(f_i^m)`` of some items, zero where absent, ``[modalities, items, dim]``.
 
         Args:
             items: a slice or long ``[items]``; all by default.
             altered: which get augmented features, bool ``[items]``; none by default.
+            present: which items have which modalities, bool ``[modalities, n_items]``; as the data
+                set says by default.
         """
+        present = self.present if present is None else present
         return torch.stack(
             [
-                self.adapters[m](self._features(m, items, altered)) * present[items, None]
-                for m, present in zip(self.modalities, self.present, strict=True)
+                self.adapters[m](self._features(m, items, altered)) * there[items, None]
+                for m, there in zip(self.modalities, present, strict=True)
             ]
         )
 
@@ -105,6 +116,7 @@ class ItemSide:
         items: Any = slice(None),
         ids: Tensor | None = None,
         altered: Tensor | None = None,
+        present: Tensor | None = None,
     ) -> ItemTable:
         """Adapt some items.
 
@@ -112,10 +124,30 @@ class ItemSide:
             items: a slice or long ``[items]``; all by default.
             ids: their id embeddings, where these are at hand, ``[items, dim]``.
             altered: which get augmented features, bool ``[items]``; none by default.
+            present: which items have which modalities, bool ``[modalities, n_items]``; as the data
+                set says by default.
         """
         if ids is None and self.item_embedding is not None:
             ids = self.item_embedding.weight[items]
-        return ItemTable(self.item_tokens(items, altered), ids, items)
+        present = self.present if present is None else present
+        tokens = self.item_tokens(items, altered, present)
+        return ItemTable(tokens, ids, items, present[:, items])
+
+    def history_places(self, table: ItemTable, place: Tensor, packed: Packed) -> Tensor:
+        """What stands in the places of histories, ``[places, times * dim]``.
+
+        Args:
+            table: of the items.
+            place: row of the table for each place, long ``[places]``.
+            packed: the histories; modalities that a row does not keep are left out.
+        """
+        if packed.kept is None or self.options["seq_mm_fusion"] != "add":  # else slots leave out
+            return F.embedding(place, self.history_inputs(table))
+        kept = packed.kept[:, packed.history.order[packed.history.row]]  # [modalities, places]
+        places = place.new_zeros(()) if table.ids is None else F.embedding(place, table.ids)
+        for tokens, there in zip(table.tokens, kept, strict=True):
+            places = places + F.embedding(place, tokens) * there[:, None]
+        return places
 
     def history_inputs(self, table: ItemTable) -> Tensor:
         """What an item adds to its position in a history, ``[items, times * dim]``."""
@@ -132,51 +164,55 @@ class ItemSide:
         """
         if self.options["seq_mm_fusion"] == "add":
             return torch.ones(self.n_items, 1, dtype=torch.bool)
-        slots = present.T.clone()  # [items, M]
-        slots[:, 0] |= ~slots.any(1)
-        return slots
+        return at_least_one(present.T)  # [items, M]
 
     # --- candidates -------------------------------------------------------------------------
 
     def candidates(self, table: ItemTable) -> ItemTable:
         """A table with vectors of length 1."""
         ids = None if table.ids is None else F.normalize(table.ids, dim=-1)
-        return ItemTable(F.normalize(table.tokens, dim=-1), ids, table.items)
+        return table._replace(tokens=F.normalize(table.tokens, dim=-1), ids=ids)
 
-    def score_candidates(self, u: Tensor, candidates: ItemTable) -> Tensor:
+    def score_candidates(
+        self, u: Tensor, candidates: ItemTable, kept: Tensor | None = None
+    ) -> Tensor:
         """Scores over the temperature.
 
         Args:
             u: normalised sequence embeddings, ``[batch, dim]``.
             candidates: the items to score.
+            kept: which modalities a row is scored by, bool ``[modalities, batch]``; None for all.
 
         Returns:
             ``[batch, items]``.
         """
         cosines = u @ candidates.tokens.transpose(1, 2)  # [M, batch, items]
+        present = candidates.present[:, None]  # [M, 1, items]
+        if kept is not None:
+            present = present & kept[:, :, None]  # [M, batch, items]
+            cosines = cosines * present
         of_ids = None if candidates.ids is None else u @ candidates.ids.T  # [batch, items]
-        return self.fuse(cosines, of_ids, candidates.items)
+        return self.fuse(cosines, of_ids, present, candidates.items)
 
-    def fuse(self, cosines: Tensor, of_ids: Tensor | None, items: Any) -> Tensor:
+    def fuse(self, cosines: Tensor, of_ids: Tensor | None, present: Tensor, items: Any) -> Tensor:
         """Scores over the temperature out of the cosines of sequence embeddings and items.
 
         Args:
             cosines: with the tokens, ``[M, batch, items]``, 0 where absent.
             of_ids: with the id embeddings, ``[batch, items]``, None without item ids.
+            present: bool ``[M, 1, items]``, or with ``batch`` in place of 1.
             items: which items these are, a slice or long ``[items]``.
 
         Returns:
-            ``[batch, items]``.
+            ``[batch, items]``; an item whose id the training never read is scored without it, and
+            one without any modality either ranks last.
         """
-        present = self.present[:, items]  # [M, items]
-        content = self.fusion(cosines, present, items)  # [batch, items]
-        if of_ids is None:  # an item without any modality ranks last
-            scores = torch.where(present.any(0), content, -1.0)
-        else:
-            weight = self.options["id_weight"]
-            scores = (of_ids + weight * content) / (1 + weight)
-            if self.added is not None:  # never trained: what has no id is scored without
-                scores = torch.where(self.added[items], content, scores)
+        scores = self.fusion(cosines, present, items)  # [batch, items]
+        without_id: Any = True
+        if of_ids is not None:
+            weight, without_id = self.options["id_weight"], self.without_id[items]
+            scores = torch.where(without_id, scores, (of_ids + weight * scores) / (1 + weight))
+        scores = scores.masked_fill(~present.any(0) & without_id, -1.0)
         return scores / self.options["temperature"]
 
     def scores(self, u: Tensor, candidates: ItemTable, history: History) -> Tensor:
@@ -190,10 +226,10 @@ class ItemSide:
         Returns:
             ``[batch, items]``.
         """
-        scores = self.score_candidates(u, candidates)
+        scores = self.score_candidates(u, candidates, history.kept)
         if self.history_bias is None:
             return scores
-        return scores + self.history_bias(history, candidates.items) / self.options["temperature"]
+        return self.history_bias(scores, history, candidates.items, self.options["temperature"])
 
     def all_candidates(self) -> ItemTable:
         """All items, kept for the rest of an evaluation pass; memory is theirs and a chunk's."""
@@ -206,5 +242,5 @@ class ItemSide:
                 tokens[:, items] = F.normalize(self.item_tokens(items), dim=-1)
             weight = None if self.item_embedding is None else self.item_embedding.weight
             ids = None if weight is None else F.normalize(weight, dim=-1)
-            self._candidates = ItemTable(tokens, ids, slice(None))
+            self._candidates = ItemTable(tokens, ids, slice(None), self.present)
         return self._candidates

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from recbole_missrec import processes
 from recbole_missrec.data.augmentation import RATE
+from recbole_missrec.data.histories import items_read
 from recbole_missrec.interests.discovery import discover, num_interests
 from recbole_missrec.interests.health import Interests
 from recbole_missrec.losses.orthogonality import ORTHOGONALITY
@@ -23,7 +24,7 @@ from recbole_missrec.model.items import ItemSide, ItemTable
 from recbole_missrec.model.objectives import CHUNK, OBJECTIVES, chunks, copy_contrast
 from recbole_missrec.model.packing import Packed, PackedInteraction, Packer
 from recbole_missrec.model.reading import READINGS, by_row
-from recbole_missrec.model.training import TrainingPacker
+from recbole_missrec.model.training import LeftOut, TrainingPacker
 from recbole_missrec.model.transformer import Decoder, Encoder
 
 
@@ -83,6 +84,7 @@ class MISSRec(ItemSide, SequentialRecommender):
         self.fusion = CandidateFusion(config["item_mm_fusion"], self.n_items)
         self.history_bias = HistoryBias() if config["history_bias"] else None
         self._initialise(config["initializer_range"])
+        self._forget_ids(dataset)
         if config["softmax"] == "sampled":
             sold = torch.bincount(dataset.inter_feat[self.ITEM_ID], minlength=self.n_items) + 1
             sold[0] = 0  # padding is never drawn
@@ -92,9 +94,11 @@ class MISSRec(ItemSide, SequentialRecommender):
         clusters = num_interests(present.T, config)
         self.register_buffer("interest_ids", torch.full((self.n_items, len(present)), clusters))
         self.register_buffer("centroids", torch.zeros(clusters + 1, dim))  # the last: no interest
+        self.without_id = torch.zeros(self.n_items, dtype=torch.bool)  # see ``train``
         self.health: dict[str, float] = {}  # of the last discovery, see Health
         self.other_parameter_name = ["health"]  # RecBole keeps it in checkpoints
         self._candidates: ItemTable | None = None  # all items, kept for an evaluation pass
+        self.register_load_state_dict_post_hook(lambda *_: self.train(self.training))
 
     def _hold(self, name: str, features: Any) -> None:
         """Frozen features, out of checkpoints; those that stay in their files do not move along."""
@@ -111,12 +115,25 @@ class MISSRec(ItemSide, SequentialRecommender):
                 nn.init.normal_(module.weight, std=std)
                 if isinstance(module, nn.Linear):
                     nn.init.zeros_(module.bias)
+
+    def _forget_ids(self, dataset: Any) -> None:
+        """No id embedding for padding, nor for items that the training never reads.
+
+        Nothing would teach these anything but to be no target: their features alone say what they
+        are. They stay zero, since neither histories nor scores give them a gradient.
+        """
         if self.item_embedding is not None:
-            nn.init.zeros_(self.item_embedding.weight[0])
+            known = torch.zeros(self.n_items, dtype=torch.bool)
+            known[items_read(dataset.inter_feat, self.ITEM_ID)] = True
+            known[0] = False
+            with torch.no_grad():
+                self.item_embedding.weight[~known] = 0
 
     def train(self, mode: bool = True) -> "MISSRec":
         """Switch mode; a new pass begins, so that an evaluation computes the items anew."""
         self._candidates = None
+        if self.item_embedding is not None:
+            self.without_id = ~self.item_embedding.weight.detach().any(1)  # [n_items]
         if self.training and not mode and self.options["interest_gradient"]:
             self.centroids.copy_(self.interest_means().detach())
         return super().train(mode)
@@ -181,11 +198,18 @@ class MISSRec(ItemSide, SequentialRecommender):
         """The same for training batches.
 
         Args:
-            epoch: decides the draws of augmented copies.
+            epoch: decides the draws of augmented copies and of left-out modalities.
         """
         copies = self.options["sequence_contrast"] > 0
         seed = self.options["seed"] + 7919 * epoch
-        return TrainingPacker(self.packer(), self.POS_ITEM_ID, copies, seed)
+        given = self.options["modality_dropout"]
+        rates = given if isinstance(given, dict) else dict.fromkeys(self.modalities, given)
+        left_out = LeftOut(
+            torch.tensor([float(rates.get(m, 0)) for m in self.modalities]),
+            self.options["modality_dropout_of"],
+            self.present.cpu(),
+        )
+        return TrainingPacker(self.packer(), self.POS_ITEM_ID, copies, seed, left_out)
 
     def packed(self, interaction: Interaction, training: bool = False) -> PackedInteraction:
         """A batch with its packed form, as its loader made it or made now."""
@@ -234,11 +258,13 @@ class MISSRec(ItemSide, SequentialRecommender):
         """The same of augmented copies, whose items from ``n_items`` on have altered features."""
         altered = packed.items >= self.n_items
         table = self.item_table(packed.items % self.n_items, altered=altered)
-        return self.sequence_embedding(packed, F.embedding(packed.item, self.history_inputs(table)))
+        return self.sequence_embedding(packed, self.history_places(table, packed.item, packed))
 
-    def history(self, interaction: Interaction) -> History:
+    def history(self, interaction: PackedInteraction) -> History:
         """Histories of a batch."""
-        return History(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
+        present = None if interaction.batch is None else interaction.batch.present
+        items, lengths = interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN]
+        return History(items, lengths, interaction.packed.kept, present)
 
     # --- RecBole ----------------------------------------------------------------------------
 
@@ -251,12 +277,11 @@ class MISSRec(ItemSide, SequentialRecommender):
         interaction = self.packed(interaction, training=True)
         packed, targets = interaction.packed, interaction[self.POS_ITEM_ID]
         whole = self.options["softmax"] == "full" and self.n_items <= CHUNK
-        table = self.item_table(slice(0, self.n_items) if whole else packed.items)
         history = self.history(interaction)
+        items = slice(0, self.n_items) if whole else packed.items
+        table = self.item_table(items, present=history.present)
         place = packed.items[packed.item] if whole else packed.item
-        u, interests = self.sequence_embedding(
-            packed, F.embedding(place, self.history_inputs(table))
-        )
+        u, interests = self.sequence_embedding(packed, self.history_places(table, place, packed))
         if whole:
             scores = self.scores(u, self.candidates(table), history)[:, 1:]
             loss = F.cross_entropy(scores, targets - 1)
@@ -273,12 +298,13 @@ class MISSRec(ItemSide, SequentialRecommender):
     def embed(self, interaction: Interaction) -> Tensor:
         """Normalised sequence embeddings of a batch, ``[batch, dim]``."""
         packed = self.packed(interaction).packed
-        inputs = self.history_inputs(self.item_table(packed.items))
-        return self.sequence_embedding(packed, F.embedding(packed.item, inputs))[0]
+        table = self.item_table(packed.items)
+        return self.sequence_embedding(packed, self.history_places(table, packed.item, packed))[0]
 
     @torch.no_grad()
     def full_sort_predict(self, interaction: Interaction) -> Tensor:
         """Scores of all items, -inf for the padding item, ``[batch, items]``."""
+        interaction = self.packed(interaction)
         u = self.embed(interaction)
         candidates, history = self.all_candidates(), self.history(interaction)
         scores = u.new_empty(len(u), self.n_items)

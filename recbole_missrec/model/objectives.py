@@ -43,7 +43,8 @@ def full(model: "MISSRec", u: Tensor, batch: Batch, history: History) -> Tensor:
     targets = batch.targets[batch.own]
 
     def score(u: Tensor, ids: Tensor | None, items: slice) -> Tensor:
-        return model.scores(u, model.candidates(model.item_table(items, ids)), history)
+        table = model.item_table(items, ids, present=history.present)
+        return model.scores(u, model.candidates(table), history)
 
     ids = None if model.item_embedding is None else model.item_embedding.weight
     parts = (model.adapters, model.fusion, model.history_bias)
@@ -65,7 +66,8 @@ def sampled(model: "MISSRec", u: Tensor, batch: Batch, history: History) -> Tens
     """
     targets = batch.targets[batch.own]
     drawn = model.share.multinomial(model.options["softmax_samples"], replacement=True)
-    candidates = model.candidates(model.item_table(torch.cat([drawn, targets])))
+    table = model.item_table(torch.cat([drawn, targets]), present=history.present)
+    candidates = model.candidates(table)
     scores = model.scores(u, candidates, history)  # [batch, samples + batch]
     negatives, own = scores.split([len(drawn), len(targets)], 1)
     log_expected = (len(drawn) * model.share[drawn]).log().to(negatives.dtype)  # [samples]
@@ -85,7 +87,8 @@ def in_batch(model: "MISSRec", u: Tensor, batch: Batch, history: History) -> Ten
         A scalar.
     """
     targets = batch.targets
-    scores = model.scores(u, model.candidates(model.item_table(targets)), history)  # [rows, batch]
+    candidates = model.candidates(model.item_table(targets, present=history.present))
+    scores = model.scores(u, candidates, history)  # [rows, batch]
     known = None if model.options["history_negatives"] else held(history.items, targets)
     return sequence_item_contrast(scores, targets, batch.own, known)
 

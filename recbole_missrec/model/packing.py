@@ -39,6 +39,8 @@ class Packed(NamedTuple):
         everyone: all slots of the decoder as queries; None if it has one layer.
         both: history and interest tokens in one layout; None unless the structure asks for it.
         restore: where the decoder or encoder has each row, long ``[rows]``.
+        kept: which modalities each row is read and scored by, bool ``[modalities, rows]``; None
+            for all.
     """
 
     items: Tensor
@@ -54,6 +56,7 @@ class Packed(NamedTuple):
     everyone: Queries | None
     both: tuple[Layout, Tensor, Tensor] | None
     restore: Tensor
+    kept: Tensor | None
 
 
 class Batch(NamedTuple):
@@ -62,10 +65,13 @@ class Batch(NamedTuple):
     Attributes:
         targets: next item of each row of the batch, long ``[batch]``.
         own: which rows of the batch this process has, long ``[rows]``.
+        present: which items have which modalities in this batch, bool ``[modalities, items]``;
+            None for those that they have.
     """
 
     targets: Tensor
     own: Tensor
+    present: Tensor | None = None
 
 
 class Copies(NamedTuple):
@@ -119,6 +125,12 @@ def _each(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
     return value
 
 
+def at_least_one(slots: Tensor) -> Tensor:
+    """The first slot in addition where an item has none, bool ``[items, slots]``."""
+    first = slots[:, :1] | ~slots.any(1, keepdim=True)
+    return torch.cat([first, slots[:, 1:]], 1)
+
+
 class Packer:
     """Packs batches for a model as it is now; takes the place of RecBole's ``transform``.
 
@@ -164,20 +176,28 @@ class Packer:
         item_seq, lengths = (interaction[field].cpu() for field in self.fields)
         return PackedInteraction(interaction.interaction, self.pack(item_seq, lengths))
 
-    def pack(self, item_seq: Tensor, lengths: Tensor) -> Packed:
+    def pack(self, item_seq: Tensor, lengths: Tensor, kept: Tensor | None = None) -> Packed:
         """Lay a batch out.
 
         Args:
             item_seq: histories, padded on the right, long ``[rows, width]``.
             lengths: of the histories, at least 1, long ``[rows]``.
+            kept: which modalities each row is read by, bool ``[modalities, rows]``; None for all.
         """
         places = lay_out(lengths)
         history_items = item_seq[places.order[places.row], places.position]  # [places]
         history_items = history_items.masked_fill(places.pad, 0)
         items, item = history_items.unique(return_inverse=True)
-        times = self.slots.shape[1]
-        history = widen(places, self.slots[history_items]) if times > 1 else places
-        interests, interest_ids, recent = self._interests(history_items, places)
+        times, history = self.slots.shape[1], places
+        interest_ids = self.interest_ids[history_items]  # [places, modalities]
+        slots = self.slots[history_items]  # [places, times]
+        if kept is not None:
+            left_out = ~kept.T[places.order[places.row]]  # [places, modalities]
+            interest_ids = interest_ids.masked_fill(left_out, self.none)
+            slots = at_least_one(slots & ~left_out) if times > 1 else slots
+        if times > 1:
+            history = widen(places, slots)
+        interests, interest_ids, recent = self._interests(interest_ids, places)
         distinct, interest = interest_ids.unique(return_inverse=True)
 
         read = everyone = both = None
@@ -205,15 +225,19 @@ class Packer:
             everyone=everyone,
             both=both,
             restore=inverse(order),
+            kept=kept,
         )
 
-    def _interests(self, items: Tensor, places: Layout) -> tuple[Layout, Tensor, Tensor | None]:
+    def _interests(self, ids: Tensor, places: Layout) -> tuple[Layout, Tensor, Tensor | None]:
         """Distinct interests of each row: their layout, the id and the last place of each slot.
 
         A row without any interest has one slot, of none.
+
+        Args:
+            ids: of the tokens in each place, long ``[places, modalities]``.
+            places: layout of the histories.
         """
         rows, base = len(places.order), self.none + 1
-        ids = self.interest_ids[items]  # [places, modalities]
         row = places.order[places.row][:, None].expand_as(ids)
         known = ids < self.none
         found = (row * base + ids)[known]

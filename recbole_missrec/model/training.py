@@ -1,6 +1,6 @@
-"""Batches for training: this process's rows of them, and augmented copies for pre-training."""
+"""Batches for training: this process's rows of them, modalities left out, augmented copies."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from recbole.data.interaction import Interaction
@@ -9,7 +9,33 @@ from torch import Tensor
 from recbole_missrec import processes
 from recbole_missrec.data.augmentation import Augmented, augment
 from recbole_missrec.data.rows import shared_rows
-from recbole_missrec.model.packing import Batch, Copies, PackedInteraction, Packer
+from recbole_missrec.model.packing import (
+    Batch,
+    Copies,
+    PackedInteraction,
+    Packer,
+    at_least_one,
+)
+
+
+class LeftOut(NamedTuple):
+    """Modalities that a batch does without: modality dropout.
+
+    Attributes:
+        rates: how likely each is left out, ``[modalities]``.
+        of: ``sequences``, where a row is read and scored without; or ``items``, which lack it in
+            all histories and as candidates.
+        present: which items have which modalities, bool ``[modalities, items]``.
+    """
+
+    rates: Tensor
+    of: str
+    present: Tensor
+
+    def draw(self, number: int, generator: torch.Generator) -> Tensor:
+        """What is kept of some rows or items, bool ``[modalities, number]``; never nothing."""
+        kept = torch.rand(len(self.rates), number, generator=generator) >= self.rates[:, None]
+        return kept | ~kept.any(0)
 
 
 class TrainingPacker:
@@ -23,10 +49,14 @@ class TrainingPacker:
         target: field of the next items.
         copies: whether there are to be copies.
         seed: of their draws.
+        left_out: modalities that batches do without.
     """
 
-    def __init__(self, packer: Packer, target: str, copies: bool, seed: int) -> None:
+    def __init__(
+        self, packer: Packer, target: str, copies: bool, seed: int, left_out: LeftOut
+    ) -> None:
         self.packer, self.target, self.copies = packer, target, copies
+        self.left_out = left_out if left_out.rates.any() else None
         self.items = len(packer.slots)
         twice = (torch.cat([table, table]) for table in (packer.interest_ids, packer.slots))
         self.copying = packer.over(*twice)
@@ -43,9 +73,22 @@ class TrainingPacker:
             copy = augment(item_seq, lengths, self.generator)
             copies = self._copies(copy, item_seq, rows, mine)
         fields = interaction[mine.to(interaction[self.target].device)].interaction
-        packed = self.packer.pack(item_seq[mine], lengths[mine])
-        return PackedInteraction(
-            fields, packed, Batch(interaction[self.target].cpu()[rows], own), copies
+        packer, kept, present = self.packer, None, None
+        if self.left_out and self.left_out.of == "sequences":
+            kept = self.left_out.draw(len(lengths), self.generator)[:, mine]  # [modalities, rows]
+        elif self.left_out:
+            present = self.left_out.draw(self.items, self.generator) & self.left_out.present
+            packer = self._lacking(present)
+        packed = packer.pack(item_seq[mine], lengths[mine], kept)
+        batch = Batch(interaction[self.target].cpu()[rows], own, present)
+        return PackedInteraction(fields, packed, batch, copies)
+
+    def _lacking(self, present: Tensor) -> Packer:
+        """The packer of items that have no more than these modalities, ``[modalities, items]``."""
+        interest_ids = self.packer.interest_ids.masked_fill(~present.T, self.packer.none)
+        slots = self.packer.slots
+        return self.packer.over(
+            interest_ids, at_least_one(present.T) if len(slots.T) > 1 else slots
         )
 
     def _copies(self, copy: Augmented, item_seq: Tensor, rows: Tensor, mine: Tensor) -> Copies:

@@ -108,7 +108,7 @@ def extend(model: Any, blocks: Blocks) -> None:
 def _extend_missrec(model: MISSRec, first: int) -> None:
     """What MISSRec alone has of each item, from item ``first`` on."""
     added = slice(first, model.n_items)
-    model.added = torch.arange(model.n_items, device=model.device) >= first
+    model.eval()  # takes notice of items without an id embedding
     model.slots = model.slots_of(model.present)
     alpha = model.fusion.alpha
     if alpha is not None and alpha.dim():

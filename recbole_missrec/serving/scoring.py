@@ -110,7 +110,11 @@ class FusedScorer(Scorer):
     def fuse(self, dots: Tensor, items: Any) -> Tensor:
         modalities = len(self.model.modalities)
         of_ids = dots[modalities] if len(dots) > modalities else None
-        return self.model.fuse(dots[:modalities], of_ids, items)
+        return self.model.fuse(dots[:modalities], of_ids, self.present(items), items)
+
+    def present(self, items: Any) -> Tensor:
+        """Which modalities items have, bool ``[modalities, 1, items]``."""
+        return self.model.present[:, items][:, None]
 
     @torch.no_grad()
     def views(self) -> dict[str, Tensor]:
@@ -137,14 +141,12 @@ class FusedScorer(Scorer):
             ``[parts, batch, items]``; all 0 for an item without any part.
         """
         modalities = len(self.model.modalities)
-        present = self.model.present[:, items]  # [modalities, items]
-        weights = self.model.fusion.weights(dots[:modalities], present, items)
-        weights = weights * present[:, None]
+        present = self.present(items)
+        weights = self.model.fusion.weights(dots[:modalities], present, items) * present
         if len(dots) == modalities:
             return weights
         of_ids = torch.full_like(dots[0], 1 / (1 + self.model.options["id_weight"]))
-        if self.model.added is not None:
-            of_ids = of_ids * ~self.model.added[items]
+        of_ids = of_ids * ~self.model.without_id[items]
         return torch.cat([weights * (1 - of_ids), of_ids[None]])
 
     @property

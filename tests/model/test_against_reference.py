@@ -126,3 +126,50 @@ def test_loss_scores_and_gradients_equal_the_reference(
         scores = model.full_sort_predict(batch)
         expected_scores = reference.scores(**arguments)
     torch.testing.assert_close(scores, expected_scores, rtol=tolerance, atol=tolerance)
+
+
+DROPOUT_VARIANTS: list[dict[str, Any]] = [
+    {},
+    {"item_ids": False, "item_mm_fusion": "static"},
+    {"seq_mm_fusion": "contextual", "item_mm_fusion": "dynamic_instance"},
+    {"roles": "interest_queries", "interest_recency": True},
+    {"structure": "no_decoder", "seq_mm_fusion": "contextual", "item_ids": False},
+]
+
+
+@pytest.mark.parametrize("of", ["sequences", "items"])
+@pytest.mark.parametrize("options", DROPOUT_VARIANTS, ids=lambda o: "-".join(map(str, o.values())))
+def test_modalities_left_out_in_training_equal_the_reference(
+    shop: Path, options: dict[str, Any], of: str
+) -> None:
+    """Gradients and loss with the modalities that were drawn, in one chunk of items and in many."""
+    model, dataset = build(
+        shop, modality_dropout={"text": 0.4, "image": 0.6}, modality_dropout_of=of, **options
+    )
+    model = model.double()
+    model.discover_interests(0)
+    sequences, lengths, targets = random_batch(model.n_items, torch.Generator().manual_seed(5))
+    batch = Interaction({"item_id_list": sequences, "item_length": lengths, "item_id": targets})
+    packed = model.training_packer(1)(None, batch)
+    arguments = oracle_arguments(model, dataset) | {"item_seq": sequences, "lengths": lengths}
+    drawn = packed.packed.kept if of == "sequences" else packed.batch.present
+    assert 0 < (~drawn).sum() < drawn.numel()
+    by_modality = dict(zip(model.modalities, drawn, strict=True))
+    arguments["kept" if of == "sequences" else "present"] = by_modality
+    expected = reference.loss(**arguments, targets=targets)
+    expected.backward()
+    for chunk in (10_000, 5):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("recbole_missrec.model.objectives.CHUNK", chunk)
+            patch.setattr("recbole_missrec.model.missrec.CHUNK", chunk)
+            model.zero_grad()
+            loss = model.calculate_loss(packed)
+            loss.backward()
+        torch.testing.assert_close(loss, expected, rtol=1e-9, atol=1e-9)
+        for name, parameter in model.named_parameters():
+            wanted = arguments["params"][name].grad
+            if parameter.grad is None or wanted is None:
+                assert wanted is None or not wanted.any(), name
+                assert parameter.grad is None or not parameter.grad.any(), name
+            else:
+                torch.testing.assert_close(parameter.grad, wanted, rtol=1e-9, atol=1e-9)

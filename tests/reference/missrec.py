@@ -222,6 +222,7 @@ def score_item(
         tokens: The item's tokens, one for each modality that it has, [dim] each.
         item: The item's number.
     """
+    has_id = options["item_ids"] and bool(params["item_embedding.weight"][item].any())
     if tokens:
         cosines = torch.stack([u @ normalize(token) for token in tokens])  # [modalities present]
         if options["item_mm_fusion"] == "static":
@@ -231,8 +232,8 @@ def score_item(
             alpha = alpha[item] if options["item_mm_fusion"] == "dynamic_instance" else alpha
             content = softmax(alpha * cosines) @ cosines
     else:
-        content = u.new_tensor(0.0 if options["item_ids"] else -1.0)
-    if not options["item_ids"]:
+        content = u.new_tensor(0.0 if has_id else -1.0)
+    if not has_id:  # zero where the training never read it
         return content
     by_id = u @ normalize(params["item_embedding.weight"][item])
     return (by_id + options["id_weight"] * content) / (1 + options["id_weight"])
@@ -278,11 +279,13 @@ def embed(
     lengths: Tensor,
     altered: Tensor | None = None,
     augmented: Tensors | None = None,
+    kept: Tensors | None = None,
 ) -> tuple[list[Tensor], list[Tensor]]:
     """For each sequence its embedding u [dim] and interest representations xi [n, dim].
 
     Where `altered`, bool [batch, length], items have their `augmented` features, by modality; those
-    of modalities that have none stay.
+    of modalities that have none stay. `kept`, by modality, bool [batch]: a sequence is read as
+    though its items had no other modalities.
     """
     for name, allowed in CHOICES.items():
         if options[name] not in allowed:
@@ -292,7 +295,9 @@ def embed(
     if options["interest_gradient"]:
         centroids = means_of_interests(params, options, features, present, interests, centroids)
     us, xis = [], []
+    everything = present
     for row, length in enumerate(lengths.tolist()):
+        present = of_row(everything, kept, row)
         items = item_seq[row, :length].tolist()
         positions = []
         for position, item in enumerate(items):
@@ -309,6 +314,11 @@ def embed(
     return us, xis
 
 
+def of_row(present: Tensors, kept: Tensors | None, row: int) -> Tensors:
+    """What items have for a sequence that is read and scored by its kept modalities alone."""
+    return present if kept is None else {m: present[m] & kept[m][row] for m in present}
+
+
 def forward(
     params: Tensors,
     options: Options,
@@ -318,21 +328,21 @@ def forward(
     centroids: Tensor,
     item_seq: Tensor,
     lengths: Tensor,
+    kept: Tensors | None = None,
 ) -> tuple[Tensor, list[Tensor]]:
     """Logits [batch, N] and, for each sequence, the interest representations xi [n, dim]."""
-    us, xis = embed(params, options, features, present, interests, centroids, item_seq, lengths)
+    data = (params, options, features, present, interests, centroids)
+    us, xis = embed(*data, item_seq, lengths, kept=kept)
     num_items = len(present[options["modalities"][0]])
-    tokens: list[list[Tensor]] = [[]]  # none for padding
-    for item in range(1, num_items):
-        tokens.append(tokens_of_item(params, options, features, present, item))
     logits = []
-    for u, sequence, length in zip(us, item_seq.tolist(), lengths.tolist(), strict=True):
-        row = [
-            score_item(params, options, u, tokens[i], i)
-            + bias_of_history(params, options, sequence[:length], i)
+    for row, (u, length) in enumerate(zip(us, lengths.tolist(), strict=True)):
+        sequence, there = item_seq[row, :length].tolist(), of_row(present, kept, row)
+        scores = [
+            score_item(params, options, u, tokens_of_item(params, options, features, there, i), i)
+            + bias_of_history(params, options, sequence, i)
             for i in range(1, num_items)
         ]
-        logits.append(torch.stack([u.new_tensor(-math.inf), *row]) / options["temperature"])
+        logits.append(torch.stack([u.new_tensor(-math.inf), *scores]) / options["temperature"])
     return torch.stack(logits), xis
 
 
@@ -375,13 +385,14 @@ def loss(
     item_seq: Tensor,
     lengths: Tensor,
     targets: Tensor,
+    kept: Tensors | None = None,
 ) -> Tensor:
     """Mean cross-entropy of the targets [batch] over items 1 ... N-1, plus gamma * R.
 
-    The other arguments are those of `scores`.
+    The other arguments are those of `scores` and `embed`.
     """
     logits, xis = forward(
-        params, options, features, present, interests, centroids, item_seq, lengths
+        params, options, features, present, interests, centroids, item_seq, lengths, kept
     )
     terms = [
         torch.logsumexp(row[1:], dim=0) - row[target]
