@@ -33,13 +33,17 @@ def score(item: dict) -> float:
     if parts == ["vector"]:
         total = dots.get("vector", 0.0)
     else:
-        alpha = item["alpha"] if "alpha" in item else constants["alpha"]
         own = np.array([value for name, value in dots.items() if name != "id"])
-        weights = np.exp(alpha * own)
-        content = float(weights @ own / weights.sum()) if len(own) else 0.0
-        if "id_weight" not in constants:
-            total = content if len(own) else -1.0
-        elif "id" in dots:
+        if "gate" in constants:
+            gates = zip(parts, constants["gate"], constants["gate_bias"], strict=False)
+            logits = [u @ np.float32(gate) + bias for name, gate, bias in gates if name in dots]
+        else:
+            logits = (item["alpha"] if "alpha" in item else constants["alpha"]) * own
+        weights = np.exp(logits)
+        content = 0.0 if "id" in dots else -1.0
+        if len(own):
+            content = float(weights @ own / weights.sum())
+        if "id" in dots:
             total = (dots["id"] + constants["id_weight"] * content) / (1 + constants["id_weight"])
         else:
             total = content

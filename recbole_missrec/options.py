@@ -23,7 +23,10 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "roles": ("item_queries", "interest_queries"),
     "structure": ("encoder_decoder", "no_decoder", "no_interests"),
     "seq_mm_fusion": ("add", "contextual"),
-    "item_mm_fusion": ("static", "dynamic_shared", "dynamic_instance"),
+    "item_mm_fusion": (
+        *("static", "dynamic_shared", "dynamic_instance"),
+        *("dynamic_shrunk", "gate"),
+    ),
     "interest_method": (
         "dpc_knn",
         "dpc_knn_ivf",

@@ -5,49 +5,90 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+PRIOR = 10  # training interactions at which an item's own alpha counts half: dynamic_shrunk
+
 
 class CandidateFusion(nn.Module):
     """Weigh the cosines of a candidate's present modalities (MISSRec, section 3.4).
 
     ``w = softmax over present m of (alpha * s_m)``, ``score = sum over m of w_m s_m``. ``alpha``
-    starts at 0, a plain mean.
+    starts at 0, a plain mean. Not in the paper: an item's alpha that is shrunk towards the shared
+    one the more, the rarer the item (``alpha + n_i / (n_i + PRIOR) * own_i``), and a gate on the
+    user's sequence (``w = softmax over present m of (g_m . u + b_m)``).
 
     Args:
         kind: ``static`` (the mean), ``dynamic_shared`` (one alpha), ``dynamic_instance`` (one an
-            item).
-        num_items: N, padding included.
+            item), ``dynamic_shrunk`` or ``gate``.
+        counts: training interactions of each item, padding included, long ``[items]``.
+        modalities: how many.
+        dim: of a sequence embedding.
     """
 
-    def __init__(self, kind: str, num_items: int) -> None:
-        super().__init__()
-        shape = {"static": None, "dynamic_shared": (), "dynamic_instance": (num_items,)}[kind]
-        self.alpha = None if shape is None else nn.Parameter(torch.zeros(shape))
+    alpha: nn.Parameter | None
+    own: nn.Parameter | None
+    gate: nn.Parameter | None
+    trust: Tensor
 
-    def forward(self, cosines: Tensor, present: Tensor, items: Any = slice(None)) -> Tensor:
+    def __init__(self, kind: str, counts: Tensor, modalities: int, dim: int) -> None:
+        super().__init__()
+        self.kind, self.alpha, self.own, self.gate = kind, None, None, None
+        if kind in ("dynamic_shared", "dynamic_shrunk"):
+            self.alpha = nn.Parameter(torch.zeros(()))
+        elif kind == "dynamic_instance":
+            self.alpha = nn.Parameter(torch.zeros(len(counts)))
+        elif kind == "gate":
+            self.gate = nn.Parameter(torch.zeros(modalities, dim))
+            self.gate_bias = nn.Parameter(torch.zeros(modalities))
+        if kind == "dynamic_shrunk":
+            self.own = nn.Parameter(torch.zeros(len(counts)))
+            self.register_buffer("trust", counts / (counts + PRIOR))
+
+    def forward(self, cosines: Tensor, present: Tensor, items: Any, u: Tensor) -> Tensor:
         """Fuse.
 
         Args:
             cosines: s_m, ``[modalities, batch, items]``, 0 where absent.
             present: bool ``[modalities, 1, items]``, or with ``batch`` in place of 1.
-            items: which items these are, a slice or long ``[items]``; all by default.
+            items: which items these are, a slice, long ``[items]``, or ``[batch, items]`` where
+                each row has its own.
+            u: normalised sequence embeddings, ``[batch, dim]``.
 
         Returns:
             ``[batch, items]``, 0 for items without any modality.
         """
-        if self.alpha is None:
+        if self.kind == "static":
             return cosines.sum(0) / present.sum(0).clamp(min=1)
         if len(cosines) == 1:
             return cosines[0]
-        return (self.weights(cosines, present, items) * cosines).sum(0)
+        return (self.weights(cosines, present, items, u) * cosines).sum(0)
 
-    def weights(self, cosines: Tensor, present: Tensor, items: Any = slice(None)) -> Tensor:
+    def weights(self, cosines: Tensor, present: Tensor, items: Any, u: Tensor) -> Tensor:
         """How much each modality counts; arguments as ``forward``.
 
         Returns:
             ``[modalities, batch, items]``; of no meaning for items without any modality.
         """
-        alpha: Any = 0 if self.alpha is None else self.alpha
-        if self.alpha is not None and self.alpha.dim():
-            alpha = self.alpha[items]
+        if self.gate is not None:
+            logits = (self.gate @ u.T + self.gate_bias[:, None])[:, :, None]  # [M, batch, 1]
+        else:
+            logits = self.alphas(items) * cosines
         lowest = torch.finfo(cosines.dtype).min  # not -inf: an item may have no modality
-        return torch.where(present, alpha * cosines, lowest).softmax(0)
+        return torch.where(present, logits, lowest).softmax(0)
+
+    def alphas(self, items: Any) -> Tensor | float:
+        """Alpha of some items: a number for all, or one an item, in the shape of ``items``."""
+        if self.alpha is None:
+            return 0.0
+        if self.own is not None:
+            return self.alpha + self.trust[items] * self.own[items]
+        return self.alpha[items] if self.alpha.dim() else self.alpha
+
+    def add_items(self, number: int) -> None:
+        """Be a fusion of more items: each takes the shared alpha, or the mean of all."""
+        if self.own is not None:
+            zeros = self.own.new_zeros(number)
+            self.own = nn.Parameter(torch.cat([self.own, zeros]))
+            self.trust = torch.cat([self.trust, zeros])
+        elif self.alpha is not None and self.alpha.dim():
+            mean = self.alpha[1:].mean().expand(number)
+            self.alpha = nn.Parameter(torch.cat([self.alpha, mean]))

@@ -192,22 +192,26 @@ class ItemSide:
             present = present & kept[:, :, None]  # [M, batch, items]
             cosines = cosines * present
         of_ids = None if candidates.ids is None else u @ candidates.ids.T  # [batch, items]
-        return self.fuse(cosines, of_ids, present, candidates.items)
+        return self.fuse(cosines, of_ids, present, candidates.items, u)
 
-    def fuse(self, cosines: Tensor, of_ids: Tensor | None, present: Tensor, items: Any) -> Tensor:
+    def fuse(
+        self, cosines: Tensor, of_ids: Tensor | None, present: Tensor, items: Any, u: Tensor
+    ) -> Tensor:
         """Scores over the temperature out of the cosines of sequence embeddings and items.
 
         Args:
             cosines: with the tokens, ``[M, batch, items]``, 0 where absent.
             of_ids: with the id embeddings, ``[batch, items]``, None without item ids.
             present: bool ``[M, 1, items]``, or with ``batch`` in place of 1.
-            items: which items these are, a slice or long ``[items]``.
+            items: which items these are, a slice, long ``[items]``, or ``[batch, items]`` where
+                each row has its own.
+            u: normalised sequence embeddings, ``[batch, dim]``.
 
         Returns:
             ``[batch, items]``; an item whose id the training never read is scored without it, and
             one without any modality either ranks last.
         """
-        scores = self.fusion(cosines, present, items)  # [batch, items]
+        scores = self.fusion(cosines, present, items, u)  # [batch, items]
         without_id: Any = True
         if of_ids is not None:
             weight, without_id = self.options["id_weight"], self.without_id[items]

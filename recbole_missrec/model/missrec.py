@@ -81,12 +81,14 @@ class MISSRec(ItemSide, SequentialRecommender):
         else:
             self.decoder = None
             self.encoder = Encoder(encoder_layers + decoder_layers, **size)
-        self.fusion = CandidateFusion(config["item_mm_fusion"], self.n_items)
+        bought = torch.as_tensor(dataset.inter_feat[self.ITEM_ID])  # a row for each target
+        counts = torch.bincount(bought, minlength=self.n_items)
+        self.fusion = CandidateFusion(config["item_mm_fusion"], counts, len(present), dim)
         self.history_bias = HistoryBias() if config["history_bias"] else None
         self._initialise(config["initializer_range"])
         self._forget_ids(dataset)
         if config["softmax"] == "sampled":
-            sold = torch.bincount(dataset.inter_feat[self.ITEM_ID], minlength=self.n_items) + 1
+            sold = counts + 1
             sold[0] = 0  # padding is never drawn
             share = sold.double() / sold.sum()  # float32 adds millions of shares up with an error
             self.register_buffer("share", share, persistent=False)

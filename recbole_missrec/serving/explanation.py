@@ -55,8 +55,8 @@ class Explainer:
         scorer = self.scorer
         u = scorer.embed(histories)
         cosines = torch.stack([u @ part[items].T for part in scorer.parts])  # [parts, 1, items]
-        weights = scorer.weights(cosines, items)
-        scores = scorer.fuse(cosines, items)[0]  # [items]
+        weights = scorer.weights(cosines, items, u)
+        scores = scorer.fuse(cosines, items, u)[0]  # [items]
         held = held_items(History(histories.items, histories.lengths))
         added = torch.zeros_like(scores)
         if self.model.history_bias is not None:

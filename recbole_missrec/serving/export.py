@@ -75,14 +75,17 @@ def how_scored(scorer: Any) -> dict[str, Any]:
     if model.history_bias is not None:
         constants["history_bias"] = model.history_bias.weight.tolist()
     if isinstance(scorer, FusedScorer):
-        alpha = model.fusion.alpha
-        own = alpha is not None and alpha.dim()
-        constants["alpha"] = (
-            "column alpha" if own else 0.0 if alpha is None else float(alpha.detach())
-        )
+        fusion = model.fusion
+        logits = "alpha s_m), alpha of each item where it is a column"
+        if fusion.gate is None:
+            alpha = torch.as_tensor(fusion.alphas(slice(None)))
+            constants["alpha"] = "column alpha" if alpha.dim() else alpha.item()
+        else:
+            logits = "gate_m . u + gate_bias_m)"
+            constants |= {"gate": fusion.gate.tolist(), "gate_bias": fusion.gate_bias.tolist()}
         content = (
             "s_m = u . v_m for each modality m that the item has; w = softmax over these of "
-            "(alpha s_m), alpha of each item where it is a column; content = sum of w_m s_m"
+            f"({logits}; content = sum of w_m s_m"
         )
         if model.item_embedding is None:
             formula = f"{content}, -1 without any modality; score = content / temperature"
@@ -90,7 +93,8 @@ def how_scored(scorer: Any) -> dict[str, Any]:
             constants["id_weight"] = model.options["id_weight"]
             formula = (
                 f"{content}, 0 without any modality; score = (u . v_id + id_weight content) / "
-                "(1 + id_weight) / temperature; without v_id, score = content / temperature"
+                "(1 + id_weight) / temperature; without v_id, score = content / temperature, -1 / "
+                "temperature without any modality either"
             )
     else:
         formula = "score = u . v, u being over the temperature already"
@@ -120,9 +124,9 @@ def write_items(recommender: Recommender, out: Path) -> dict[str, Any]:
         tensors["history"] = model.history_inputs(model.item_table())[rows].float().cpu()
         tensors["slots"] = model.slots[rows].cpu()
         tensors["interests"] = model.interest_ids[rows].cpu()
-        alpha = model.fusion.alpha
-        if alpha is not None and alpha.dim():
-            tensors["alpha"] = alpha[rows].float().cpu()
+        alpha = torch.as_tensor(model.fusion.alphas(rows))
+        if alpha.dim():
+            tensors["alpha"] = alpha.float().cpu()
             table["alpha"] = pa.array(tensors["alpha"].numpy())
     else:
         tensors["history"] = model.item_table()[0][rows].float().cpu().clone()

@@ -110,10 +110,7 @@ def _extend_missrec(model: MISSRec, first: int) -> None:
     added = slice(first, model.n_items)
     model.eval()  # takes notice of items without an id embedding
     model.slots = model.slots_of(model.present)
-    alpha = model.fusion.alpha
-    if alpha is not None and alpha.dim():
-        mean = alpha[1:].mean().expand(model.n_items - first)
-        model.fusion.alpha = nn.Parameter(_longer(alpha, mean))
+    model.fusion.add_items(model.n_items - first)
     none = len(model.centroids) - 1
     ids = torch.full((model.n_items - first, len(model.present)), none)
     present = model.present[:, added].T.cpu()  # [added, modalities]

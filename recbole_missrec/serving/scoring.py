@@ -28,12 +28,14 @@ class Scorer:
     names: list[str]
     parts: list[Tensor]
 
-    def fuse(self, dots: Tensor, items: Any) -> Tensor:
+    def fuse(self, dots: Tensor, items: Any, u: Tensor) -> Tensor:
         """Scores out of dot products.
 
         Args:
             dots: of sequence embeddings with parts, ``[parts, batch, items]``.
-            items: which items these are, a slice or long ``[items]``.
+            items: which items these are, a slice, long ``[items]``, or ``[batch, items]`` where
+                each row has its own.
+            u: the embeddings, ``[batch, dim]``.
 
         Returns:
             ``[batch, items]``.
@@ -56,7 +58,7 @@ class Scorer:
         Returns:
             ``[rows, items]``.
         """
-        return self.fuse(torch.stack([u @ part[items].T for part in self.parts]), items)
+        return self.fuse(torch.stack([u @ part[items].T for part in self.parts]), items, u)
 
     @torch.no_grad()
     def score_own(self, u: Tensor, items: Tensor) -> Tensor:
@@ -71,9 +73,8 @@ class Scorer:
         Returns:
             ``[rows, candidates]``.
         """
-        flat = items.flatten()
-        dots = [(part[items] @ u[:, :, None]).flatten() for part in self.parts]
-        return self.fuse(torch.stack(dots)[:, None], flat).view(items.shape)
+        dots = [(part[items] @ u[:, :, None]).squeeze(2) for part in self.parts]
+        return self.fuse(torch.stack(dots), items, u)
 
     @torch.no_grad()
     def bias(self, last: Tensor) -> Tensor:
@@ -107,14 +108,15 @@ class FusedScorer(Scorer):
             self.names.append("id")
             self.parts.append(table.ids)
 
-    def fuse(self, dots: Tensor, items: Any) -> Tensor:
+    def fuse(self, dots: Tensor, items: Any, u: Tensor) -> Tensor:
         modalities = len(self.model.modalities)
         of_ids = dots[modalities] if len(dots) > modalities else None
-        return self.model.fuse(dots[:modalities], of_ids, self.present(items), items)
+        return self.model.fuse(dots[:modalities], of_ids, self.present(items), items, u)
 
     def present(self, items: Any) -> Tensor:
-        """Which modalities items have, bool ``[modalities, 1, items]``."""
-        return self.model.present[:, items][:, None]
+        """Which modalities items have, bool ``[modalities, 1 or batch, items]``."""
+        there = self.model.present[:, items]
+        return there if there.dim() == 3 else there[:, None]
 
     @torch.no_grad()
     def views(self) -> dict[str, Tensor]:
@@ -122,7 +124,8 @@ class FusedScorer(Scorer):
         modality."""
         modalities = len(self.model.modalities)
         alike = torch.zeros(len(self.parts), 1, len(self.parts[0]), device=self.model.device)
-        weights = self.weights(alike, slice(None))[:, 0]  # [parts, items]
+        nobody = torch.zeros_like(self.parts[0][:1])
+        weights = self.weights(alike, slice(None), nobody)[:, 0]  # [parts, items]
         mean = torch.zeros_like(self.parts[0])
         for part, weight in zip(self.parts, weights, strict=True):
             mean.addcmul_(part, weight[:, None].to(part))
@@ -130,19 +133,20 @@ class FusedScorer(Scorer):
         return {"mean": mean} | (dict(each) if modalities > 1 else {})
 
     @torch.no_grad()
-    def weights(self, dots: Tensor, items: Any) -> Tensor:
+    def weights(self, dots: Tensor, items: Any, u: Tensor) -> Tensor:
         """How much each part counts: the score is the sum of weights and cosines over temperature.
 
         Args:
             dots: cosines, ``[parts, batch, items]``.
             items: which items these are, a slice or long ``[items]``.
+            u: sequence embeddings, ``[batch, dim]``.
 
         Returns:
             ``[parts, batch, items]``; all 0 for an item without any part.
         """
         modalities = len(self.model.modalities)
         present = self.present(items)
-        weights = self.model.fusion.weights(dots[:modalities], present, items) * present
+        weights = self.model.fusion.weights(dots[:modalities], present, items, u) * present
         if len(dots) == modalities:
             return weights
         of_ids = torch.full_like(dots[0], 1 / (1 + self.model.options["id_weight"]))
@@ -162,7 +166,7 @@ class PlainScorer(Scorer):
         with torch.no_grad():
             self.parts = [model.item_table()[1]]
 
-    def fuse(self, dots: Tensor, items: Any) -> Tensor:
+    def fuse(self, dots: Tensor, items: Any, u: Tensor) -> Tensor:
         return self.model.masked(dots[0], items)
 
 

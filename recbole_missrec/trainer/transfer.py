@@ -19,9 +19,13 @@ ARCHITECTURE = (
     *("structure", "roles", "hidden_size", "n_heads", "n_encoder_layers", "n_decoder_layers"),
     *("inner_size", "seq_mm_fusion", "standardise_features"),
 )
-OF_A_CATALOGUE = ("interest_ids", "centroids", "item_embedding.weight")
+OF_A_CATALOGUE = (
+    *("interest_ids", "centroids", "item_embedding.weight"),
+    *("fusion.own", "fusion.trust"),
+)
 POSITIONS, ALPHA = "position_embedding.weight", "fusion.alpha"
-OPTIONAL = (ALPHA, "history_bias.weight")  # of options in which the two may differ
+GATE = ("fusion.gate", "fusion.gate_bias")
+OPTIONAL = (ALPHA, *GATE, "history_bias.weight")  # of options in which the two may differ
 
 
 class Transfer(NamedTuple):

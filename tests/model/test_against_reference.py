@@ -10,6 +10,7 @@ from recbole.data.interaction import Interaction
 
 from recbole_missrec.data.dataset import MultiModalSequentialDataset
 from recbole_missrec.model.missrec import MISSRec
+from recbole_missrec.options import CHOICES
 from tests.reference import missrec as reference
 from tests.shops import tiny_config, write_tiny_shop
 
@@ -18,7 +19,7 @@ VARIANTS = [
     for roles, sequence, item, ids in product(
         ("item_queries", "interest_queries"),
         ("add", "contextual"),
-        ("static", "dynamic_shared", "dynamic_instance"),
+        CHOICES["item_mm_fusion"],
         (True, False),
     )
 ]
@@ -74,6 +75,7 @@ def random_batch(items: int, generator: torch.Generator) -> tuple[torch.Tensor, 
 def oracle_arguments(model: MISSRec, dataset: Any) -> dict[str, Any]:
     """What the oracle is asked with, but for the batch."""
     none = len(model.centroids) - 1
+    counts = torch.bincount(torch.as_tensor(dataset.inter_feat["item_id"]), minlength=model.n_items)
     parameters = {
         name: parameter.detach().clone().requires_grad_()
         for name, parameter in model.named_parameters()
@@ -81,7 +83,7 @@ def oracle_arguments(model: MISSRec, dataset: Any) -> dict[str, Any]:
     columns = dict(zip(model.modalities, model.interest_ids.T, strict=True))
     return {
         "params": parameters,
-        "options": model.options,
+        "options": {key: model.options[key] for key in model.options.resolved} | {"counts": counts},
         "features": {m: dataset.features[m] for m in model.modalities},
         "present": {m: dataset.present[m] for m in model.modalities},
         "interests": {m: c.masked_fill(c == none, -1) for m, c in columns.items()},

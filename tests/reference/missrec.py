@@ -6,6 +6,7 @@ padding. Everything is computed in the parameters' dtype.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ Options = dict[str, Any]
 
 CHOICES = {
     "seq_mm_fusion": ("add", "contextual"),
-    "item_mm_fusion": ("static", "dynamic_shared", "dynamic_instance"),
+    "item_mm_fusion": ("static", "dynamic_shared", "dynamic_instance", "dynamic_shrunk", "gate"),
     "roles": ("item_queries", "interest_queries"),
     "orthogonality": ("mean_cosine", "released"),
     "structure": ("encoder_decoder", "no_decoder", "no_interests"),
@@ -211,7 +212,12 @@ def read_sequence(
 
 
 def score_item(
-    params: Tensors, options: Options, u: Tensor, tokens: list[Tensor], item: int
+    params: Tensors,
+    options: Options,
+    u: Tensor,
+    tokens: list[Tensor],
+    item: int,
+    there: Sequence[int] = (0, 1),
 ) -> Tensor:
     """Score of a candidate, before the temperature, by dynamic fusion of its modalities.
 
@@ -221,15 +227,23 @@ def score_item(
         u: Normalised sequence embedding, [dim].
         tokens: The item's tokens, one for each modality that it has, [dim] each.
         item: The item's number.
+        there: Which modalities these are, by their place in the options.
     """
     has_id = options["item_ids"] and bool(params["item_embedding.weight"][item].any())
     if tokens:
         cosines = torch.stack([u @ normalize(token) for token in tokens])  # [modalities present]
         if options["item_mm_fusion"] == "static":
             content = cosines.mean()
+        elif options["item_mm_fusion"] == "gate":
+            gates = zip(params["fusion.gate"], params["fusion.gate_bias"], strict=True)
+            logits = [gate @ u + bias for gate, bias in gates]
+            content = softmax(torch.stack([logits[m] for m in there])) @ cosines
         else:
             alpha = params["fusion.alpha"]
             alpha = alpha[item] if options["item_mm_fusion"] == "dynamic_instance" else alpha
+            if options["item_mm_fusion"] == "dynamic_shrunk":
+                count = options["counts"][item]
+                alpha = alpha + count / (count + 10) * params["fusion.own"][item]
             content = softmax(alpha * cosines) @ cosines
     else:
         content = u.new_tensor(0.0 if has_id else -1.0)
@@ -337,11 +351,12 @@ def forward(
     logits = []
     for row, (u, length) in enumerate(zip(us, lengths.tolist(), strict=True)):
         sequence, there = item_seq[row, :length].tolist(), of_row(present, kept, row)
-        scores = [
-            score_item(params, options, u, tokens_of_item(params, options, features, there, i), i)
-            + bias_of_history(params, options, sequence, i)
-            for i in range(1, num_items)
-        ]
+        scores = []
+        for i in range(1, num_items):
+            tokens = tokens_of_item(params, options, features, there, i)
+            places = [p for p, m in enumerate(options["modalities"]) if there[m][i]]
+            score = score_item(params, options, u, tokens, i, places)
+            scores.append(score + bias_of_history(params, options, sequence, i))
         logits.append(torch.stack([u.new_tensor(-math.inf), *scores]) / options["temperature"])
     return torch.stack(logits), xis
 

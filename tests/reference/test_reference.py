@@ -309,6 +309,7 @@ TOY_OPTIONS: missrec.Options = {
     "history_bias": False,
     "seq_mm_fusion": "add",
     "item_mm_fusion": "static",
+    "counts": [0, 3, 10, 1, 30],
     "roles": "item_queries",
     "orthogonality": "mean_cosine",
     "interest_gradient": False,
@@ -397,8 +398,7 @@ def random_case(options: missrec.Options) -> tuple[missrec.Tensors, dict[str, An
     }
     if options["item_ids"]:
         shapes["item_embedding.weight"] = (5, 4)
-    if options["item_mm_fusion"] != "static":
-        shapes["fusion.alpha"] = () if options["item_mm_fusion"] == "dynamic_shared" else (5,)
+    shapes |= OF_FUSION[options["item_mm_fusion"]]
     params = {name: torch.randn(shape, dtype=torch.float64) for name, shape in shapes.items()}
     params |= random_stack("encoder", 1, 4, 3)
     if options["structure"] == "encoder_decoder":
@@ -423,6 +423,13 @@ def random_case(options: missrec.Options) -> tuple[missrec.Tensors, dict[str, An
     return params, data
 
 
+OF_FUSION: dict[str, dict[str, tuple[int, ...]]] = {
+    "static": {},
+    "dynamic_shared": {"fusion.alpha": ()},
+    "dynamic_instance": {"fusion.alpha": (5,)},
+    "dynamic_shrunk": {"fusion.alpha": (), "fusion.own": (5,)},
+    "gate": {"fusion.gate": (2, 4), "fusion.gate_bias": (2,)},
+}
 FUSIONS = itertools.cycle(missrec.CHOICES["item_mm_fusion"])
 CASES = [
     TOY_OPTIONS
