@@ -12,6 +12,7 @@ import yaml
 from recbole.utils import argument_list
 from torch.nn import ModuleDict
 
+from recbole_missrec.data.completion import COMPLETIONS
 from recbole_missrec.errors import UsageError, nearest
 from recbole_missrec.protocol import check_protocol
 
@@ -38,6 +39,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     ),
     "interest_space": ("tokens", "modality", "features"),
     "orthogonality": ("mean_cosine", "released"),
+    "missing": ("mask", *COMPLETIONS, "token"),
     "modality_dropout_of": ("sequences", "items"),
     "softmax": ("full", "sampled", "in_batch"),
     "tune": ("full", "adapters", "bias", "lora", "none", "all_but_adapters"),
@@ -255,6 +257,8 @@ def _check_together(values: Mapping[str, Any]) -> None:
     if not isinstance(values.get("map_features"), bool | None):
         raise UsageError(f"--map_features={values['map_features']}: must be True or False")
     _check_rates(values)
+    if values.get("missing") == "token" and "structure" not in values:
+        raise UsageError("--missing=token: only for MISSRec; nearest: mask")
     modalities = values.get("modalities")
     if modalities is not None and not (
         isinstance(modalities, list)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from recbole_missrec.data.feature_store import BLOCK, FeatureStore
 
+COMPLETIONS = ("zero", "mean", "ridge", "translator")
 SAMPLE = 20_000  # items that a model is fitted on, at most
 RIDGES = np.logspace(0, 5, 11)  # strengths, of which the items' own errors choose one
 HIDDEN = 256  # units of the translator
@@ -36,14 +37,12 @@ def completers(how: str, stores: Stores, seed: int) -> dict[str, Completer]:
     """
     found: dict[str, Completer] = {}
     for modality, store in stores.items():
-        if how in ("zero", "mean"):
-            found[modality] = _constant(store, zero=how == "zero")
-            continue
-        rows = (store.present & _others_present(stores, modality)).nonzero().squeeze(1)
-        if len(rows) > SAMPLE:
-            order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
-            rows = rows[order[:SAMPLE]].sort().values
-        if len(rows) > 1:
+        if how == "zero":
+            first = store.sources[0]  # as features are taken: shifted and scaled
+            found[modality] = _constant((-first.mean / first.scale).expand(store.shape[1]))
+        elif how == "mean":
+            found[modality] = _constant(store[_some(store.present, seed)].mean(0))
+        elif len(rows := _some(store.present & _others_present(stores, modality), seed)) > 1:
             model = _regression(how, seed, len(rows))
             model.fit(_inputs(stores, modality, rows).numpy(), store[rows].numpy())
             found[modality] = _predictor(model, store.shape[1])
@@ -76,10 +75,16 @@ def complete(stores: Stores, by: Mapping[str, Completer]) -> dict[str, int]:
     return {modality: len(features) for modality, features in made.items()}
 
 
-def _constant(store: FeatureStore, zero: bool) -> Completer:
-    first = store.sources[0]
-    value = -first.mean / first.scale if zero else torch.zeros(())  # features have mean 0
-    value = value.expand(store.shape[1])
+def _some(items: Tensor, seed: int) -> Tensor:
+    """At most `SAMPLE` of some items, bool ``[items]``, as their numbers in ascending order."""
+    rows = items.nonzero().squeeze(1)
+    if len(rows) <= SAMPLE:
+        return rows
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
+    return rows[order[:SAMPLE]].sort().values
+
+
+def _constant(value: Tensor) -> Completer:
     return lambda inputs: value.expand(len(inputs), -1)
 
 

@@ -11,6 +11,7 @@ import torch
 from recbole.data.dataset import SequentialDataset
 
 from recbole_missrec import processes
+from recbole_missrec.data.completion import COMPLETIONS, complete, completers
 from recbole_missrec.data.domains import Domain, domains
 from recbole_missrec.data.feature_store import FeatureStore
 from recbole_missrec.data.features import FeatureFile, item_rows, read_features
@@ -56,7 +57,17 @@ class MultiModalSequentialDataset(SequentialDataset):
             augmented = _read_all(parts, Domain.augmented, modality) if copies else {}
             self._add(modality, plain, augmented)
             self.feature_digests[modality] = _digest(parts, plain, augmented)
+        self._complete()
         self._read_into_memory()
+
+    def _complete(self) -> None:
+        """Give features to items that lack a modality, if the option ``missing`` says how."""
+        how = "missing" in self.config and self.config["missing"]
+        if how in COMPLETIONS:
+            by = completers(how, self.features, self.config["seed"])
+            for modality, items in complete(self.features, by).items():
+                self.present[modality] = self.features[modality].present
+                self.logger.info(f"{modality}: features by {how} for {items:,} items without it")
 
     def _add(
         self, modality: str, plain: dict[str, FeatureFile], augmented: dict[str, FeatureFile]

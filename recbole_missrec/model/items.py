@@ -18,20 +18,20 @@ class ItemTable(NamedTuple):
 
     Attributes:
         tokens: zero where a modality is absent, ``[modalities, items, dim]``.
+        present: which modalities they have, bool ``[modalities, items]``.
         ids: id embeddings, ``[items, dim]``, None without item ids.
         items: which items these are, a slice or long ``[items]``.
-        present: which modalities they have, bool ``[modalities, items]``.
     """
 
     tokens: Tensor
+    present: Tensor
     ids: Tensor | None
     items: Any
-    present: Tensor
 
     def part(self, items: slice) -> "ItemTable":
         """Some of the items, of a table of all."""
         ids = None if self.ids is None else self.ids[items]
-        return ItemTable(self.tokens[:, items], ids, items, self.present[:, items])
+        return ItemTable(self.tokens[:, items], self.present[:, items], ids, items)
 
 
 class ItemSide:
@@ -45,6 +45,7 @@ class ItemSide:
         present: which items have which modalities, bool ``[modalities, items]``.
         adapters: modality -> linear layer from features to tokens.
         item_embedding: of ids, None without item ids.
+        missing_token: in place of a missing modality, ``[modalities, dim]``; None without.
         without_id: which items have an id embedding of zero: the training never read them; bool
             ``[items]``.
         fusion: of a candidate's modalities.
@@ -58,6 +59,7 @@ class ItemSide:
     present: Tensor
     adapters: nn.ModuleDict
     item_embedding: nn.Embedding | None
+    missing_token: nn.Parameter | None
     without_id: Tensor
     fusion: CandidateFusion
     history_bias: HistoryBias | None
@@ -71,7 +73,10 @@ class ItemSide:
         altered: Tensor | None = None,
         present: Tensor | None = None,
     ) -> Tensor:
-        """Tokens ``A_m(f_i^m)`` of some items, zero where absent, ``[modalities, items, dim]``.
+        """Tokens ``A_m(f_i^m)`` of some items, ``[modalities, items, dim]``.
+
+        Zero where absent; a learned token, where the option ``missing`` asks for it, if the item
+        has another modality.
 
         Args:
             items: a slice or long ``[items]``; all by default.
@@ -79,13 +84,16 @@ class ItemSide:
             present: which items have which modalities, bool ``[modalities, n_items]``; as the data
                 set says by default.
         """
-        present = self.present if present is None else present
-        return torch.stack(
+        present = (self.present if present is None else present)[:, items, None]  # [M, items, 1]
+        tokens = torch.stack(
             [
-                self.adapters[m](self._features(m, items, altered)) * there[items, None]
+                self.adapters[m](self._features(m, items, altered)) * there
                 for m, there in zip(self.modalities, present, strict=True)
             ]
         )
+        if self.missing_token is None:
+            return tokens
+        return tokens + self.missing_token[:, None] * (self.counted(present) & ~present)
 
     def present_tokens(self) -> Tensor:
         """Tokens of all items, item by item, ``[tokens, dim]``; memory is theirs and a chunk's."""
@@ -131,7 +139,15 @@ class ItemSide:
             ids = self.item_embedding.weight[items]
         present = self.present if present is None else present
         tokens = self.item_tokens(items, altered, present)
-        return ItemTable(tokens, ids, items, present[:, items])
+        return ItemTable(tokens, self.counted(present[:, items]), ids, items)
+
+    def counted(self, present: Tensor) -> Tensor:
+        """Which tokens items have, learned ones in place of missing ones included.
+
+        Args:
+            present: bool ``[modalities, items]``.
+        """
+        return present if self.missing_token is None else present.any(0).expand_as(present)
 
     def history_places(self, table: ItemTable, place: Tensor, packed: Packed) -> Tensor:
         """What stands in the places of histories, ``[places, times * dim]``.
@@ -164,7 +180,7 @@ class ItemSide:
         """
         if self.options["seq_mm_fusion"] == "add":
             return torch.ones(self.n_items, 1, dtype=torch.bool)
-        return at_least_one(present.T)  # [items, M]
+        return at_least_one(self.counted(present).T)  # [items, M]
 
     # --- candidates -------------------------------------------------------------------------
 
@@ -246,5 +262,5 @@ class ItemSide:
                 tokens[:, items] = F.normalize(self.item_tokens(items), dim=-1)
             weight = None if self.item_embedding is None else self.item_embedding.weight
             ids = None if weight is None else F.normalize(weight, dim=-1)
-            self._candidates = ItemTable(tokens, ids, slice(None), self.present)
+            self._candidates = ItemTable(tokens, self.counted(self.present), ids, slice(None))
         return self._candidates

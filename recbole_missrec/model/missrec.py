@@ -55,6 +55,11 @@ class MISSRec(ItemSide, SequentialRecommender):
             )
         present = torch.stack([dataset.present[m] for m in self.modalities])  # [M, items]
         self.register_buffer("present", present, persistent=False)
+        self.missing_token = (
+            nn.Parameter(torch.randn(len(present), dim) * config["initializer_range"])
+            if config["missing"] == "token"
+            else None
+        )
         self.register_buffer("slots", self.slots_of(present), persistent=False)
 
         self.adapters = nn.ModuleDict(
@@ -176,6 +181,7 @@ class MISSRec(ItemSide, SequentialRecommender):
             return self.centroids
         tokens = self.item_tokens().flatten(0, 1)  # [modalities * items, dim]
         ids = self.interest_ids.T.flatten()  # [modalities * items]
+        tokens = tokens * (ids < len(self.centroids) - 1)[:, None]  # without learned ones
         sums = torch.zeros_like(self.centroids).index_add(0, ids, tokens)
         ones = torch.ones_like(tokens[:, 0])
         sizes = ones.new_zeros(len(sums)).index_add(0, ids, ones)  # [interests + 1]
@@ -210,6 +216,7 @@ class MISSRec(ItemSide, SequentialRecommender):
             torch.tensor([float(rates.get(m, 0)) for m in self.modalities]),
             self.options["modality_dropout_of"],
             self.present.cpu(),
+            self.slots_of,
         )
         return TrainingPacker(self.packer(), self.POS_ITEM_ID, copies, seed, left_out)
 

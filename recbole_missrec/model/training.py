@@ -1,5 +1,6 @@
 """Batches for training: this process's rows of them, modalities left out, augmented copies."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -9,13 +10,7 @@ from torch import Tensor
 from recbole_missrec import processes
 from recbole_missrec.data.augmentation import Augmented, augment
 from recbole_missrec.data.rows import shared_rows
-from recbole_missrec.model.packing import (
-    Batch,
-    Copies,
-    PackedInteraction,
-    Packer,
-    at_least_one,
-)
+from recbole_missrec.model.packing import Batch, Copies, PackedInteraction, Packer
 
 
 class LeftOut(NamedTuple):
@@ -26,11 +21,13 @@ class LeftOut(NamedTuple):
         of: ``sequences``, where a row is read and scored without; or ``items``, which lack it in
             all histories and as candidates.
         present: which items have which modalities, bool ``[modalities, items]``.
+        slots_of: tokens that such items give a history, bool ``[items, slots]``.
     """
 
     rates: Tensor
     of: str
     present: Tensor
+    slots_of: Callable[[Tensor], Tensor]
 
     def draw(self, number: int, generator: torch.Generator) -> Tensor:
         """What is kept of some rows or items, bool ``[modalities, number]``; never nothing."""
@@ -78,18 +75,11 @@ class TrainingPacker:
             kept = self.left_out.draw(len(lengths), self.generator)[:, mine]  # [modalities, rows]
         elif self.left_out:
             present = self.left_out.draw(self.items, self.generator) & self.left_out.present
-            packer = self._lacking(present)
+            interest_ids = packer.interest_ids.masked_fill(~present.T, packer.none)
+            packer = packer.over(interest_ids, self.left_out.slots_of(present))
         packed = packer.pack(item_seq[mine], lengths[mine], kept)
         batch = Batch(interaction[self.target].cpu()[rows], own, present)
         return PackedInteraction(fields, packed, batch, copies)
-
-    def _lacking(self, present: Tensor) -> Packer:
-        """The packer of items that have no more than these modalities, ``[modalities, items]``."""
-        interest_ids = self.packer.interest_ids.masked_fill(~present.T, self.packer.none)
-        slots = self.packer.slots
-        return self.packer.over(
-            interest_ids, at_least_one(present.T) if len(slots.T) > 1 else slots
-        )
 
     def _copies(self, copy: Augmented, item_seq: Tensor, rows: Tensor, mine: Tensor) -> Copies:
         items = copy.items + self.items * copy.replaced  # [batch, width]

@@ -103,7 +103,7 @@ class FusedScorer(Scorer):
         self.model = model
         with torch.no_grad():
             table = model.all_candidates()
-        self.names, self.parts = [*model.modalities], [*table.tokens]
+        self.names, self.parts, self.there = [*model.modalities], [*table.tokens], table.present
         if table.ids is not None:
             self.names.append("id")
             self.parts.append(table.ids)
@@ -115,7 +115,7 @@ class FusedScorer(Scorer):
 
     def present(self, items: Any) -> Tensor:
         """Which modalities items have, bool ``[modalities, 1 or batch, items]``."""
-        there = self.model.present[:, items]
+        there = self.there[:, items]
         return there if there.dim() == 3 else there[:, None]
 
     @torch.no_grad()

@@ -2,7 +2,10 @@
 
 from torch import nn
 
-TUNED_PARTS = ("adapters", "input_norm", "fusion", "history_bias", "item_embedding")
+TUNED_PARTS = (
+    *("adapters", "missing_token", "input_norm"),
+    *("fusion", "history_bias", "item_embedding"),
+)
 
 
 def freeze(model: nn.Module, tune: str) -> None:

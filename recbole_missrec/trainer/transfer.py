@@ -25,7 +25,12 @@ OF_A_CATALOGUE = (
 )
 POSITIONS, ALPHA = "position_embedding.weight", "fusion.alpha"
 GATE = ("fusion.gate", "fusion.gate_bias")
-OPTIONAL = (ALPHA, *GATE, "history_bias.weight")  # of options in which the two may differ
+OPTIONAL = (
+    ALPHA,
+    *GATE,
+    "history_bias.weight",
+    "missing_token",
+)  # of options in which the two may differ
 
 
 class Transfer(NamedTuple):

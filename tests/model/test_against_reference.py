@@ -36,6 +36,9 @@ VARIANTS += [
     {"orthogonality": "released", "roles": "interest_queries"},
     {"modalities": ["image"], "item_ids": False},
     {"history_bias": False},
+    {"missing": "token"},
+    {"missing": "token", "seq_mm_fusion": "contextual", "interest_gradient": True},
+    {"missing": "token", "item_mm_fusion": "gate", "item_ids": False},
     {"interest_gradient": True},
     {"interest_recency": True, "roles": "interest_queries"},
     {"interest_recency": True, "seq_mm_fusion": "contextual", "interest_gradient": True},
@@ -136,11 +139,19 @@ DROPOUT_VARIANTS: list[dict[str, Any]] = [
     {"seq_mm_fusion": "contextual", "item_mm_fusion": "dynamic_instance"},
     {"roles": "interest_queries", "interest_recency": True},
     {"structure": "no_decoder", "seq_mm_fusion": "contextual", "item_ids": False},
+    {"item_mm_fusion": "gate"},
 ]
+TOKENS = [{"missing": "token"}, {"missing": "token", "seq_mm_fusion": "contextual"}]
 
 
-@pytest.mark.parametrize("of", ["sequences", "items"])
-@pytest.mark.parametrize("options", DROPOUT_VARIANTS, ids=lambda o: "-".join(map(str, o.values())))
+@pytest.mark.parametrize(
+    ("options", "of"),
+    [
+        *product(DROPOUT_VARIANTS, ("sequences", "items")),
+        *((options, "items") for options in TOKENS),  # sequences do without, whatever missing says
+    ],
+    ids=str,
+)
 def test_modalities_left_out_in_training_equal_the_reference(
     shop: Path, options: dict[str, Any], of: str
 ) -> None:

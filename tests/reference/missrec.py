@@ -118,12 +118,25 @@ def decode(params: Tensors, options: Options, x: Tensor, memory: Tensor) -> Tens
 def tokens_of_item(
     params: Tensors, options: Options, features: Tensors, present: Tensors, item: int
 ) -> list[Tensor]:
-    """t_i^m = A_m(f_i^m) [dim] of the modalities m that the item has, in their order."""
-    return [
-        affine(params, f"adapters.{m}", features[m][item].to(params["input_norm.weight"]))
-        for m in options["modalities"]
-        if present[m][item]
-    ]
+    """t_i^m = A_m(f_i^m) [dim] of the modalities m of `places_of`, or the learned token."""
+    tokens = []
+    for place in places_of(params, options, present, item):
+        m = options["modalities"][place]
+        if present[m][item]:
+            feature = features[m][item].to(params["input_norm.weight"])
+            tokens.append(affine(params, f"adapters.{m}", feature))
+        else:
+            tokens.append(params["missing_token"][place])
+    return tokens
+
+
+def places_of(params: Tensors, options: Options, present: Tensors, item: int) -> list[int]:
+    """Places in the options of the modalities that an item has; where there is a learned token for
+    a missing one, of all, unless the item has none."""
+    there = [place for place, m in enumerate(options["modalities"]) if present[m][item]]
+    if there and "missing_token" in params:
+        return list(range(len(options["modalities"])))
+    return there
 
 
 def position_tokens(
@@ -354,7 +367,7 @@ def forward(
         scores = []
         for i in range(1, num_items):
             tokens = tokens_of_item(params, options, features, there, i)
-            places = [p for p, m in enumerate(options["modalities"]) if there[m][i]]
+            places = places_of(params, options, there, i)
             score = score_item(params, options, u, tokens, i, places)
             scores.append(score + bias_of_history(params, options, sequence, i))
         logits.append(torch.stack([u.new_tensor(-math.inf), *scores]) / options["temperature"])
