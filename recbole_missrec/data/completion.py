@@ -94,7 +94,9 @@ def _regression(how: str, seed: int, items: int) -> Any:
 
     if how == "ridge":
         return RidgeCV(alphas=RIDGES)
-    return MLPRegressor(HIDDEN, random_state=seed, early_stopping=items >= 20, max_iter=500)
+    return MLPRegressor(
+        hidden_layer_sizes=(HIDDEN,), random_state=seed, early_stopping=items >= 20, max_iter=500
+    )
 
 
 def _predictor(model: Any, dim: int) -> Completer:

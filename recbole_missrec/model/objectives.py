@@ -49,6 +49,7 @@ def full(model: "MISSRec", u: Tensor, batch: Batch, history: History) -> Tensor:
     ids = None if model.item_embedding is None else model.item_embedding.weight
     parts = (model.adapters, model.fusion, model.history_bias)
     read = [weight for part in parts if part is not None for weight in part.parameters()]
+    read += [] if model.missing_token is None else [model.missing_token]
     return chunked_cross_entropy(score, chunks(1, model.n_items), targets, u, ids, read)
 
 
