@@ -14,6 +14,7 @@ from recbole_missrec.errors import Diverged
 from recbole_missrec.interests.density_peaks import cluster_means, density_peaks
 from recbole_missrec.interests.health import Health, Interests, examine, movement
 from recbole_missrec.interests.kmeans import kmeans
+from recbole_missrec.interests.neighbours import cloud, nearest_centre
 from recbole_missrec.machine import memory_limit_mib
 
 # tokens up to which the exact search takes half a minute of one core, by `benchmarks.interests`; on
@@ -107,6 +108,25 @@ def discover(
     health = examine(interests, last, moved, time.perf_counter() - began)
     getLogger().info(f"interests by {how}: {health}")
     return interests, health
+
+
+def nearest_interests(tokens: Tensor, present: Tensor, centroids: Tensor) -> Tensor:
+    """Interests of items that came after the discovery: the nearest centroid of each token.
+
+    Args:
+        tokens: ``[modalities, items, dim]``.
+        present: bool ``[modalities, items]``.
+        centroids: ``[interests + 1, dim]``, the last for none.
+
+    Returns:
+        Long ``[items, modalities]`` on the processor; the number of interests where absent.
+    """
+    none, there = len(centroids) - 1, present.T.cpu()  # [items, modalities]
+    ids = torch.full(there.shape, none)
+    points = cloud(torch.cat([centroids[:none].cpu(), tokens.transpose(0, 1).cpu()[there]]))
+    place = torch.arange(len(points))
+    ids[there] = nearest_centre(points[place[none:]], points[place[:none]])
+    return ids
 
 
 def _values(own: Tensor, points: Tensor, present: Tensor, features: Sequence[Any]) -> Tensor:

@@ -16,12 +16,18 @@ class AdaptedFeatures(nn.Module):
         dataset: a ``MultiModalSequentialDataset``.
         modalities: names of those to read.
         adapter: makes a module ``[items, d_m] -> [items, dim]`` from d_m.
+        left_out: how likely an item lacks each modality in a training step, ``[modalities]``.
     """
 
     present: Tensor
+    left_out: Tensor
 
     def __init__(
-        self, dataset: Any, modalities: list[str], adapter: Callable[[int], nn.Module]
+        self,
+        dataset: Any,
+        modalities: list[str],
+        adapter: Callable[[int], nn.Module],
+        left_out: Tensor,
     ) -> None:
         super().__init__()
         self.adapters = nn.ModuleDict()
@@ -30,19 +36,25 @@ class AdaptedFeatures(nn.Module):
             self.register_buffer(f"features_{m}", dataset.features[m], persistent=False)
         present = torch.stack([dataset.present[m] for m in modalities])  # [modalities, items]
         self.register_buffer("present", present, persistent=False)
+        self.register_buffer("left_out", left_out[:, None], persistent=False)
+        self.drops = bool(left_out.any())
 
-    def forward(self, items: Any = slice(None)) -> Tensor:
+    def forward(self, items: Any = slice(None)) -> tuple[Tensor, Tensor]:
         """Adapt some items.
 
         Args:
             items: a slice or long ``[items]``; all by default.
 
         Returns:
-            Zero where a modality is absent, ``[modalities, items, dim]``.
+            Vectors, zero where a modality is absent, ``[modalities, items, dim]``, and which are
+            there, bool ``[modalities, items]``.
         """
-        return torch.stack(
-            [
-                adapter(getattr(self, f"features_{m}")[items]) * present[items, None]
-                for (m, adapter), present in zip(self.adapters.items(), self.present, strict=True)
-            ]
-        )
+        there = self.present[:, items]
+        if self.training and self.drops:
+            kept = torch.rand_like(there, dtype=torch.float) >= self.left_out
+            there = there & (kept | ~(kept & there).any(0))  # never nothing
+        vectors = [
+            adapter(getattr(self, f"features_{m}")[items]) * present[:, None]
+            for (m, adapter), present in zip(self.adapters.items(), there, strict=True)
+        ]
+        return torch.stack(vectors), there

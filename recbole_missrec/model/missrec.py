@@ -105,7 +105,6 @@ class MISSRec(ItemSide, SequentialRecommender):
         self.health: dict[str, float] = {}  # of the last discovery, see Health
         self.other_parameter_name = ["health"]  # RecBole keeps it in checkpoints
         self._candidates: ItemTable | None = None  # all items, kept for an evaluation pass
-        self.register_load_state_dict_post_hook(lambda *_: self.train(self.training))
 
     def _hold(self, name: str, features: Any) -> None:
         """Frozen features, out of checkpoints; those that stay in their files do not move along."""
@@ -144,6 +143,12 @@ class MISSRec(ItemSide, SequentialRecommender):
         if self.training and not mode and self.options["interest_gradient"]:
             self.centroids.copy_(self.interest_means().detach())
         return super().train(mode)
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """As of any module; what was kept of the items before is forgotten."""
+        result = super().load_state_dict(*args, **kwargs)
+        self.train(self.training)
+        return result
 
     # --- interests --------------------------------------------------------------------------
 
@@ -210,14 +215,7 @@ class MISSRec(ItemSide, SequentialRecommender):
         """
         copies = self.options["sequence_contrast"] > 0
         seed = self.options["seed"] + 7919 * epoch
-        given = self.options["modality_dropout"]
-        rates = given if isinstance(given, dict) else dict.fromkeys(self.modalities, given)
-        left_out = LeftOut(
-            torch.tensor([float(rates.get(m, 0)) for m in self.modalities]),
-            self.options["modality_dropout_of"],
-            self.present.cpu(),
-            self.slots_of,
-        )
+        left_out = LeftOut.by(self.options, self.present.cpu(), self.slots_of)
         return TrainingPacker(self.packer(), self.POS_ITEM_ID, copies, seed, left_out)
 
     def packed(self, interaction: Interaction, training: bool = False) -> PackedInteraction:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from recbole_missrec.model.adapters import AdaptedFeatures
 from recbole_missrec.model.causal import CausalRecommender
+from recbole_missrec.model.training import modality_rates
 
 
 class SASRecContent(CausalRecommender):
@@ -20,9 +21,10 @@ class SASRecContent(CausalRecommender):
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset, item_ids=True)
         adapter = partial(nn.Linear, out_features=config["hidden_size"])
-        self.adapted = AdaptedFeatures(dataset, config["modalities"], adapter)
+        left_out = modality_rates(config["modality_dropout"], config["modalities"])
+        self.adapted = AdaptedFeatures(dataset, config["modalities"], adapter, left_out)
         self.apply(self.initialise)
 
     def content(self, items: Any) -> Tensor:
         """Sum over the present modalities, ``[items, dim]``."""
-        return self.adapted(items).sum(0)
+        return self.adapted(items)[0].sum(0)

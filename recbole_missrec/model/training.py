@@ -1,6 +1,6 @@
 """Batches for training: this process's rows of them, modalities left out, augmented copies."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -11,6 +11,16 @@ from recbole_missrec import processes
 from recbole_missrec.data.augmentation import Augmented, augment
 from recbole_missrec.data.rows import shared_rows
 from recbole_missrec.model.packing import Batch, Copies, PackedInteraction, Packer
+
+
+def modality_rates(given: Any, modalities: Sequence[str]) -> Tensor:
+    """Rates ``[modalities]`` of an option that has one for all, or one for each that it names.
+
+    >>> modality_rates({"image": 0.5}, ["text", "image"])
+    tensor([0.0000, 0.5000])
+    """
+    rates = given if isinstance(given, dict) else dict.fromkeys(modalities, given)
+    return torch.tensor([float(rates.get(m, 0)) for m in modalities])
 
 
 class LeftOut(NamedTuple):
@@ -29,6 +39,16 @@ class LeftOut(NamedTuple):
     present: Tensor
     slots_of: Callable[[Tensor], Tensor]
 
+    @classmethod
+    def by(
+        cls, options: Any, present: Tensor, slots_of: Callable[[Tensor], Tensor]
+    ) -> "LeftOut | None":
+        """What the options ask for: one rate, or one for each modality; None where nothing."""
+        rates = modality_rates(options["modality_dropout"], options["modalities"])
+        if not rates.any():
+            return None
+        return cls(rates, options["modality_dropout_of"], present, slots_of)
+
     def draw(self, number: int, generator: torch.Generator) -> Tensor:
         """What is kept of some rows or items, bool ``[modalities, number]``; never nothing."""
         kept = torch.rand(len(self.rates), number, generator=generator) >= self.rates[:, None]
@@ -46,14 +66,14 @@ class TrainingPacker:
         target: field of the next items.
         copies: whether there are to be copies.
         seed: of their draws.
-        left_out: modalities that batches do without.
+        left_out: modalities that batches do without, None for none.
     """
 
     def __init__(
-        self, packer: Packer, target: str, copies: bool, seed: int, left_out: LeftOut
+        self, packer: Packer, target: str, copies: bool, seed: int, left_out: LeftOut | None
     ) -> None:
         self.packer, self.target, self.copies = packer, target, copies
-        self.left_out = left_out if left_out.rates.any() else None
+        self.left_out = left_out
         self.items = len(packer.slots)
         twice = (torch.cat([table, table]) for table in (packer.interest_ids, packer.slots))
         self.copying = packer.over(*twice)

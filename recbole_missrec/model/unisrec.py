@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from recbole_missrec.model.adapters import AdaptedFeatures
 from recbole_missrec.model.causal import CausalRecommender
 from recbole_missrec.model.dropout import dropout
+from recbole_missrec.model.training import modality_rates
 
 NOISE_FLOOR = 1e-2  # of the gates' standard deviation, as in the released code
 
@@ -68,9 +69,10 @@ class UniSRec(CausalRecommender):
             dropout=config["adaptor_dropout_prob"],
             std=self.std,
         )
-        self.adapted = AdaptedFeatures(dataset, config["modalities"], adaptor)
+        left_out = modality_rates(config["modality_dropout"], config["modalities"])
+        self.adapted = AdaptedFeatures(dataset, config["modalities"], adaptor, left_out)
 
     def content(self, items: Any) -> Tensor:
         """Mean over the present modalities, ``[items, dim]``."""
-        count = self.adapted.present[:, items].sum(0).clamp(min=1)  # [items]
-        return self.adapted(items).sum(0) / count[:, None]
+        vectors, there = self.adapted(items)
+        return vectors.sum(0) / there.sum(0).clamp(min=1)[:, None]

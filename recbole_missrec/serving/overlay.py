@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from recbole_missrec.data.feature_store import FeatureStore
 from recbole_missrec.errors import UsageError
-from recbole_missrec.interests.neighbours import cloud, nearest_centre
+from recbole_missrec.interests.discovery import nearest_interests
 from recbole_missrec.model.missrec import MISSRec
 from recbole_missrec.trainer.checkpoint import load_checkpoint, save_checkpoint
 
@@ -111,14 +111,10 @@ def _extend_missrec(model: MISSRec, first: int) -> None:
     model.eval()  # takes notice of items without an id embedding
     model.slots = model.slots_of(model.present)
     model.fusion.add_items(model.n_items - first)
-    none = len(model.centroids) - 1
-    ids = torch.full((model.n_items - first, len(model.present)), none)
-    present = model.present[:, added].T.cpu()  # [added, modalities]
-    if model.options["structure"] != "no_interests":
-        tokens = model.item_tokens(added).transpose(0, 1).cpu()[present]  # [tokens, dim]
-        points = cloud(torch.cat([model.centroids[:none].cpu(), tokens]))
-        place = torch.arange(len(points.points))
-        ids[present] = nearest_centre(points[place[none:]], points[place[:none]])
+    present = model.present[:, added]
+    if model.options["structure"] == "no_interests":
+        present = torch.zeros_like(present)
+    ids = nearest_interests(model.item_tokens(added), present, model.centroids)
     model.interest_ids = _longer(model.interest_ids, ids)
 
 

@@ -1,0 +1,1 @@
+"""What a model is worth when features are missing, noisy or new: ``python -m benchmarks.stress``."""
