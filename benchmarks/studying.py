@@ -14,19 +14,23 @@ from recbole_missrec.comparison.words import names, whole_number
 from recbole_missrec.errors import UsageError
 
 
-def train(runs: Sequence[Run], folder: Path, threads: int) -> None:
-    """Train what has not been trained yet, one run at a time.
+def train(
+    runs: Sequence[Run], folder: Path, threads: int, parallel: int = 1, checkpoints: bool = False
+) -> None:
+    """Train what has not been trained yet.
 
     Args:
         runs: in their order.
         folder: of the results.
         threads: of a run.
+        parallel: runs at a time.
+        checkpoints: keep the best of each run.
 
     Raises:
         UsageError: runs failed.
     """
     os.environ["OMP_NUM_THREADS"] = str(threads)
-    failed = run_all(runs, folder, parallel=1, cluster=None)
+    failed = run_all(runs, folder, parallel, None, checkpoints)
     if failed:
         raise UsageError(f"{failed} of {len(runs)} runs failed; see {folder}/*.error.json")
 

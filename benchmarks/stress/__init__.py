@@ -1,1 +1,1 @@
-"""What a model is worth when features are missing, noisy or new: ``python -m benchmarks.stress``."""
+"""Models under stress: features that are missing, noisy or wrong, items that are new."""

@@ -61,55 +61,67 @@ def lacking(
     return drawn
 
 
-def made_up(
-    features: Mapping[str, Tensor],
-    present: Tensor,
-    modality: str,
-    without: Tensor,
-    how: str,
-    zero: Tensor,
-) -> tuple[dict[str, Tensor], Tensor]:
-    """Features of items that are to lack a modality, as a strategy has them.
+def stand_ins(
+    features: Mapping[str, Tensor], present: Tensor, modality: str, how: str, zero: Tensor
+) -> tuple[Tensor, Tensor]:
+    """What each item would have in place of a modality that it lacked.
 
-    What a modality is made by is learned from items that have both, never from the item itself:
-    items are put into five folds, and those of a fold are completed by the others.
+    What a modality is made by is learned from items that have it and another one, never from the
+    item itself: items are put into five folds, and those of a fold are completed by the others.
 
     Args:
         features: modality -> ``[items, d_m]``.
         present: bool ``[modalities, items]``.
         modality: that is lacking.
-        without: which items lack it, bool ``[items]``.
         how: ``mask``, or one of ``COMPLETIONS``.
         zero: features of zero of that modality, as the model reads them, ``[d_m]``.
 
     Returns:
-        Features and presence, new where they differ.
+        Features, zero where there are none, ``[items, d_m]``, and which items get them, bool
+        ``[items]``.
     """
     place = list(features).index(modality)
     left = present.clone()
-    left[place] &= ~without
-    altered = dict(features)
-    altered[modality] = features[modality] * left[place, :, None]
+    left[place] = False
+    found = torch.zeros_like(features[modality])
     if how == "mask":
-        return altered, left
+        return found, left[place]
     if how == "zero":
-        filled = without & present[place] & left.any(0)
-        altered[modality][filled] = zero
-        left[place] |= filled
-        return altered, left
-    fold = torch.from_numpy(np.random.default_rng(0).integers(0, FOLDS, len(without)))
+        return found + zero * left.any(0)[:, None], left.any(0)
+    fold = torch.from_numpy(np.random.default_rng(0).integers(0, FOLDS, len(found)))
+    filled = left[place].clone()
     for number in range(FOLDS):
-        there = present & (fold != number)
-        by = completers(how, _stores(features, there), seed=0)
-        hidden = without & (fold == number) & present[place]
-        if modality not in by or not hidden.any():
-            continue
-        stores = _stores(features, left & hidden)
-        complete(stores, {modality: by[modality]})
-        filled = stores[modality].present & hidden
-        altered[modality][filled] = stores[modality].in_memory()[filled]
-        left[place] |= filled
-    return altered, left
+        by = completers(how, _stores(features, present & (fold != number)), seed=0)
+        stores = _stores(features, left & (fold == number))
+        complete(stores, {name: by[name] for name in (modality,) if name in by})
+        filled |= stores[modality].present
+        found += stores[modality].in_memory()
+    return found, filled
+
+
+def without(
+    features: Mapping[str, Tensor],
+    present: Tensor,
+    modality: str,
+    items: Tensor,
+    instead: tuple[Tensor, Tensor],
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Features and presence where some items lack a modality.
+
+    Args:
+        features: modality -> ``[items, d_m]``.
+        present: bool ``[modalities, items]``.
+        modality: that is lacking.
+        items: which items lack it, bool ``[items]``.
+        instead: of ``stand_ins``.
+    """
+    place = list(features).index(modality)
+    made, filled = instead
+    changed = dict(features)
+    changed[modality] = torch.where(items[:, None], made, features[modality])
+    there = present.clone()
+    there[place] = torch.where(items, filled & present[place], present[place])
+    return changed, there
 
 
 def _stores(features: Mapping[str, Tensor], present: Tensor) -> dict[str, FeatureStore]:

@@ -51,7 +51,12 @@ def read_result(out: Path, run: Run) -> dict[str, Any] | None:
     return result
 
 
-def execute(run: Run, out: Path, threads: int, folder: Path) -> int:
+def checkpoint_path(out: Path, run: Run) -> Path:
+    """Where the best checkpoint of a finished run is, if it was to be kept."""
+    return out / f"{run.digest}.pth"
+
+
+def execute(run: Run, out: Path, threads: int, folder: Path, checkpoint: bool = False) -> int:
     """Execute a run unless it is done; go on with it if it was begun.
 
     The result is renamed to its place last, so that it stands for the whole run. Two processes may
@@ -63,6 +68,7 @@ def execute(run: Run, out: Path, threads: int, folder: Path) -> int:
         out: folder of results.
         threads: of the process.
         folder: where the process runs, which paths in options are relative to.
+        checkpoint: keep the best one.
 
     Returns:
         Its exit status, 0 if it was done before.
@@ -85,7 +91,7 @@ def execute(run: Run, out: Path, threads: int, folder: Path) -> int:
                 pass_fds=(lock.fileno(),),
             ).returncode
         if status == 0:
-            _keep(run, out, work, time.perf_counter() - start)
+            _keep(run, out, work, time.perf_counter() - start, checkpoint)
         elif status != INTERRUPTED:
             _record_failure(run, out, work, status)
     return status
@@ -102,8 +108,10 @@ def _words(run: Run, work: Path) -> list[str]:
     return ([f"--resume={begun[-1]}"] if begun else run.words) + outputs
 
 
-def _keep(run: Run, out: Path, work: Path, seconds: float) -> None:
+def _keep(run: Run, out: Path, work: Path, seconds: float, checkpoint: bool) -> None:
     result = json.loads((work / "result.json").read_text(encoding="utf-8"))
+    if checkpoint:
+        os.replace(result["checkpoint"], checkpoint_path(out, run))
     result |= {"label": run.label, "digest": run.digest, "seconds": seconds, "checkpoint": None}
     os.replace(work / "per_user.parquet", out / f"{run.digest}.parquet")
     with replacing(result_path(out, run)) as temporary:
@@ -119,7 +127,11 @@ def _record_failure(run: Run, out: Path, work: Path, status: int) -> None:
 
 
 def execute_all(
-    runs: Sequence[Run], out: Path, parallel: int, cluster: str | None
+    runs: Sequence[Run],
+    out: Path,
+    parallel: int,
+    cluster: str | None,
+    checkpoints: bool = False,
 ) -> Iterator[tuple[Run, int]]:
     """Execute runs, several at a time.
 
@@ -129,6 +141,7 @@ def execute_all(
         parallel: processes at a time on this machine, which share its processors unless
             ``OMP_NUM_THREADS`` says how many threads each has.
         cluster: address of a Ray cluster, or ``auto``; None for this machine.
+        checkpoints: keep the best of each run; not on a cluster.
 
     Yields:
         A run and its exit status, in the order in which they end.
@@ -142,7 +155,7 @@ def execute_all(
     share = max(1, (os.cpu_count() or 1) // parallel)
     threads = int(os.environ.get("OMP_NUM_THREADS", share))
     with ThreadPoolExecutor(parallel) as pool:
-        given = out.resolve(), threads, Path.cwd()
+        given = out.resolve(), threads, Path.cwd(), checkpoints
         pending = {pool.submit(execute, run, *given): run for run in runs}
         try:
             for done in as_completed(pending):

@@ -66,8 +66,14 @@ def compare(options: dict[str, str]) -> int:
     return int(bool(failed))
 
 
-def run_all(runs: Sequence[Run], out: Path, parallel: int, cluster: str | None) -> int:
-    """Execute the runs that are not done, and say how far it is after each.
+def run_all(
+    runs: Sequence[Run],
+    out: Path,
+    parallel: int,
+    cluster: str | None,
+    checkpoints: bool = False,
+) -> int:
+    """Execute the runs that are not done, and say how far it is after each; see ``execute_all``.
 
     Returns:
         How many failed.
@@ -82,7 +88,7 @@ def run_all(runs: Sequence[Run], out: Path, parallel: int, cluster: str | None) 
     for run in left:
         say(f"  {run.digest}  {run.label} on {run.dataset}, seed {run.seed}")
     failed = 0
-    for run, status in execute_all(left, out, parallel, cluster):
+    for run, status in execute_all(left, out, parallel, cluster, checkpoints):
         if status == INTERRUPTED:
             raise KeyboardInterrupt
         result = read_result(out, run)

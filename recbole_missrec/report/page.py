@@ -9,6 +9,8 @@ from recbole_missrec.report.results import Run
 from recbole_missrec.report.study import METRICS, Study, studies
 from recbole_missrec.report.table import PLACES, Table
 
+TITLE = "Comparison of models"
+
 
 @dataclass(frozen=True)
 class Part:
@@ -104,13 +106,16 @@ def _summary(study: Study) -> str:
     return ", ".join(said) + "."
 
 
-def render(content: list[Chapter], notices: list[Table], appendix: list[Table]) -> str:
+def render(
+    content: list[Chapter], notices: list[Table], appendix: list[Table], title: str = TITLE
+) -> str:
     """The page as HTML.
 
     Args:
         content: a chapter for each data set.
         notices: tables that come first: what is missing.
         appendix: tables that come last.
+        title: of the page.
 
     Returns:
         One file that needs no other.
@@ -122,4 +127,5 @@ def render(content: list[Chapter], notices: list[Table], appendix: list[Table]) 
         notices=notices,
         appendix=appendix,
         places=PLACES,
+        heading=title,
     )

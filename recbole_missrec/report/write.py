@@ -4,7 +4,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from recbole_missrec.files import replacing
-from recbole_missrec.report.page import Chapter, chapters, render
+from recbole_missrec.report.page import TITLE, Chapter, chapters, render
 from recbole_missrec.report.results import read_results
 from recbole_missrec.report.run_tables import environment, unfinished
 from recbole_missrec.report.table import Table
@@ -32,7 +32,7 @@ def write_report(out: Path) -> list[Path]:
     tables = [table for chapter in content for part in chapter.parts for table in part.tables]
     texts = {
         out / "report.html": render(content, notices, appendix),
-        out / "report.md": _markdown_report(content, notices, appendix),
+        out / "report.md": markdown_report(content, notices, appendix),
     }
     for table in [*notices, *tables, *appendix]:
         texts[out / "tables" / f"{table.name}.csv"] = comma_separated(table)
@@ -43,8 +43,11 @@ def write_report(out: Path) -> list[Path]:
     return list(texts)
 
 
-def _markdown_report(content: list[Chapter], notices: list[Table], appendix: list[Table]) -> str:
-    blocks = ["# Comparison of models\n", *map(_markdown_table, notices)]
+def markdown_report(
+    content: list[Chapter], notices: list[Table], appendix: list[Table], title: str = TITLE
+) -> str:
+    """The same as ``render`` gives, as Markdown without figures."""
+    blocks = [f"# {title}\n", *map(_markdown_table, notices)]
     for chapter in content:
         said = " ".join(filter(None, (chapter.summary, chapter.finding)))
         blocks += [f"## {escape_markdown(chapter.title)}\n", f"{escape_markdown(said)}\n"]

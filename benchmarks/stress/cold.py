@@ -1,0 +1,73 @@
+"""Items that nobody has bought before the test: cold targets and warm ones."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from benchmarks.stress.trainings import COLD, DRAWS
+from recbole_missrec.comparison.execution import result_path
+from recbole_missrec.comparison.plan import Run
+from recbole_missrec.evaluation.per_user import per_user_metric, read_per_user
+from recbole_missrec.evaluation.significance import compare
+
+CONTENT = "nearest neighbour"  # what the others are compared with
+
+
+def cold_rows(runs: Sequence[Run], folder: Path) -> list[dict[str, Any]]:
+    """R@10 and N@10 on cold and on warm targets, each model beside the nearest neighbour.
+
+    A user of a draw is one unit of the paired test, so that one who stands in several draws
+    counts several times.
+
+    Args:
+        runs: of ``trainings.cold``.
+        folder: of the results.
+
+    Returns:
+        A row for each model and kind of target, as far as all draws of a seed are done.
+    """
+    seeds = sorted({run.seed for run in runs})
+    done = [seed for seed in seeds if all(_done(runs, seed, folder))]
+    tables = {
+        label: [_joined(runs, label, seed, folder) for seed in done] for label in COLD if done
+    }
+    rows = []
+    for label, joined in tables.items():
+        for kind in ("cold", "warm"):
+            own, content = (
+                [table[table["kind"] == kind] for table in some]
+                for some in (joined, tables[CONTENT])
+            )
+            row: dict[str, Any] = {"model": label, "targets": kind, "rows": len(own[0])}
+            row["by draw"] = own[0]["draw"].value_counts().sort_index().tolist()
+            for name, metric in (("R@10", "recall"), ("N@10", "ndcg")):
+                row[name] = float(per_user_metric(own, metric, 10).to_numpy().mean())
+                if label != CONTENT:
+                    against = compare(own, content, metric, 10)
+                    row[f"{name} over"] = [against.difference, against.low, against.high]
+                    row[f"{name} p"] = against.p_value
+            rows.append(row)
+    return rows
+
+
+def _done(runs: Sequence[Run], seed: int, folder: Path) -> list[bool]:
+    return [result_path(folder, run).is_file() for run in runs if run.seed == seed]
+
+
+def _joined(runs: Sequence[Run], label: str, seed: int, folder: Path) -> pd.DataFrame:
+    """Test rows of all draws, each with its draw and the kind of its target."""
+    frames = []
+    for draw in DRAWS:
+        run = next(r for r in runs if r.seed == seed and r.label == f"{label}, draw {draw}")
+        data = Path(dict(run.options)["data_path"]) / run.dataset / "cold.txt"
+        cold = set(data.read_text(encoding="utf-8").split())
+        frame = read_per_user(folder / f"{run.digest}.parquet")
+        frame = frame.assign(
+            user=[f"{draw}/{user}" for user in frame["user"]],
+            draw=draw,
+            kind=["cold" if target in cold else "warm" for target in frame["target"]],
+        )
+        frames.append(frame)
+    return pd.concat(frames, ignore_index=True)

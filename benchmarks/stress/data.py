@@ -1,0 +1,103 @@
+"""Data sets made out of another one: items without features, items that nobody has bought yet."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from recbole_missrec.data.domains import Domain
+from recbole_missrec.data.features import read_features, write_features
+from recbole_missrec.errors import UsageError
+from recbole_missrec.files import replacing
+
+COLD_SHARE = 0.2
+
+
+def source(data_path: Path, name: str) -> Domain:
+    """The data set that others are made of.
+
+    Raises:
+        UsageError: it is absent.
+    """
+    domain = Domain(name, data_path / name, "")
+    if not domain.interactions():
+        raise UsageError(f"--data_path={data_path}: has no {name}; the README says what makes it")
+    return domain
+
+
+def without_features(whole: Domain, modality: str, share: float, seed: int, out: Path) -> Path:
+    """A data set a share of whose items, drawn by the seed, lacks a modality.
+
+    Args:
+        whole: the data set.
+        modality: that is lacking.
+        share: of the items that have it.
+        seed: of the draw.
+        out: folder of the new one; nothing is written if it is there.
+
+    Returns:
+        What ``data_path`` is then; the data set keeps its name.
+    """
+    part = Domain(whole.name, out / whole.name, "")
+    if not part.interactions():
+        for other in whole.modalities():
+            if other == modality:
+                file = read_features(whole.features(other))
+                rows = np.random.default_rng(seed).permutation(len(file.tokens))
+                kept = np.sort(rows[round(share * len(rows)) :])
+                tokens = [file.tokens[row] for row in kept]
+                write_features(part.features(other), tokens, file.matrix[kept], file.encoder)
+            else:
+                _copy(whole.features(other), part.features(other))
+        _copy(whole.interactions()[0], part.folder / f"{whole.name}.inter")
+    return out
+
+
+def cold_split(whole: Domain, draw: int, out: Path) -> Path:
+    """A data set in which a fifth of the items stands nowhere but as the test item of a user.
+
+    Items are drawn by the number; all their interactions but those that come last for a user are
+    left out, so that leave-one-out trains and validates without them. They stay candidates, by
+    ``NAME.item``, which has every item: ``load_col`` must name it.
+
+    Args:
+        whole: the data set.
+        draw: number of the draw.
+        out: folder of the new one; nothing is written if it is there.
+
+    Returns:
+        What ``data_path`` is then; ``cold.txt`` in the data set names the items.
+    """
+    part = Domain(whole.name, out / whole.name, "")
+    if part.interactions():
+        return out
+    for modality in whole.modalities():
+        _copy(whole.features(modality), part.features(modality))
+    events = pd.read_csv(whole.interactions()[0], sep="\t", dtype=str)
+    user, item, time = (
+        next(column for column in events if column.startswith(field))
+        for field in ("user_id", "item_id", "timestamp")
+    )
+    items = np.sort(events[item].unique())
+    drawn = np.random.default_rng(draw).choice(items, round(COLD_SHARE * len(items)), False)
+    order = events[time].astype(float).argsort(kind="stable")
+    last = ~events.loc[order].duplicated(user, keep="last").sort_index()
+    kept = events[~events[item].isin(drawn) | last]
+    enough = kept[user].map(kept[user].value_counts()) >= 4  # two to train on, two held out
+    _write_lines(part.folder / f"{whole.name}.item", ["item_id:token", *items])
+    _write_lines(part.folder / "cold.txt", np.sort(drawn))
+    with replacing(part.folder / f"{whole.name}.inter") as temporary:
+        kept[enough].to_csv(temporary, sep="\t", index=False)
+    return out
+
+
+def _copy(old: Path, new: Path) -> None:
+    with replacing(new) as temporary:
+        shutil.copyfile(old, temporary)
+
+
+def _write_lines(path: Path, lines: Sequence[str] | np.ndarray) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")

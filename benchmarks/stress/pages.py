@@ -1,0 +1,258 @@
+"""The tables of the stress tests, as a page, as Markdown and for the terminal."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import pandas as pd
+from tabulate import tabulate
+
+from recbole_missrec.files import replacing
+from recbole_missrec.report.page import Chapter, Part, render
+from recbole_missrec.report.table import Cell, Table, interval, number
+from recbole_missrec.report.write import markdown_report
+
+TITLE = "Stress tests"
+RATIO = (
+    "Share of the R@10 with everything that is left: the mean over the seeds, and in brackets that "
+    "of the worst."
+)
+Rows = Sequence[dict[str, Any]]
+
+
+def write_pages(result: dict[str, Any], folder: Path) -> None:
+    """Write ``NAME.md`` and ``NAME.html`` of a data set into a folder.
+
+    Args:
+        result: of ``benchmarks.stress``.
+        folder: of the results.
+    """
+    name = result["dataset"]
+    parts = [
+        Part("With everything", [whole(result)], []),
+        Part(
+            "Items that lack a modality, of trained models",
+            [*wholly(result), *shares(result)],
+            [],
+        ),
+        Part("Items that lack a modality in training, too", [trained(result)], []),
+        Part("Noise", [noisy(result)], []),
+        Part("Short histories", [short(result)], []),
+        Part("Items that are new", [cold(result)], []),
+        Part("Fusion by what an item has", [fusions(result), weights(result)], []),
+    ]
+    filled = [
+        Part(part.title, [table for table in part.tables if table.rows], []) for part in parts
+    ]
+    missing = [[Cell(label)] for label in result["left"]]
+    notices = [Table("left", "Not trained, for want of time", ["run"], missing)] if missing else []
+    chapter = Chapter(name, _summary(result), "", [part for part in filled if part.tables])
+    for path, text in (
+        (folder / f"{name}.md", markdown_report([chapter], notices, [], TITLE)),
+        (folder / f"{name}.html", render([chapter], notices, [], TITLE)),
+    ):
+        with replacing(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+
+def summary(result: dict[str, Any]) -> str:
+    """What the terminal shows: a modality that is lacking altogether."""
+    shown = []
+    for table in [whole(result), *wholly(result)]:
+        cells = [[f"{cell.text} {cell.spread}".strip() for cell in row] for row in table.rows]
+        shown.append(tabulate(cells, headers=table.columns))
+    return "\n\n".join(shown)
+
+
+def _summary(result: dict[str, Any]) -> str:
+    seeds = sorted({row["seed"] for row in result["whole"]["completeness"]})
+    return (
+        f"Test rows, ranked against all items; seeds {', '.join(map(str, seeds))}; "
+        f"{result['cpu']}, torch {result['torch']}."
+    )
+
+
+def whole(result: dict[str, Any]) -> Table:
+    """Accuracy with everything present."""
+    frame = _frame(result, "completeness")
+    rows = []
+    if len(frame):
+        for model, own in frame[frame["whole"].eq(True)].groupby("model", sort=False):
+            figures = [_spread(own[metric]) for metric in ("R@10", "N@10")]
+            rows.append([Cell(str(model)), Cell(str(len(own))), *figures])
+    notes = ("Mean over seeds, least and most in brackets.",)
+    return Table(
+        "whole",
+        "Trained and tested with everything",
+        ["model", "seeds", "R@10", "N@10"],
+        rows,
+        notes,
+    )
+
+
+def wholly(result: dict[str, Any]) -> list[Table]:
+    """One modality lacking altogether at inference, strategy by strategy."""
+    frame = _kept(result, "completeness")
+    if not len(frame):
+        return []
+    return [
+        _pivot(own[own["share"] == 1.0], "strategy", f"{lacking}-lacking", f"No item has {lacking}")
+        for lacking, own in frame.groupby("lacking", sort=False)
+    ]
+
+
+def shares(result: dict[str, Any]) -> list[Table]:
+    """A share of the items lacking a modality at inference, strategy by strategy."""
+    frame = _kept(result, "completeness")
+    if not len(frame):
+        return []
+    frame["items"] = [
+        f"{share:.0%} {by}" for share, by in zip(frame["share"], frame["drawn"], strict=True)
+    ]
+    tables = []
+    for (lacking, how), own in frame.groupby(["lacking", "strategy"], sort=False):
+        caption = f"{lacking} lacking, {how}: share of the items, at random or the rarest"
+        tables.append(_pivot(own, "items", f"{lacking}-{how}", caption))
+    return tables
+
+
+def noisy(result: dict[str, Any]) -> Table:
+    """Noise on features."""
+    frame = _kept(result, "noise")
+    if len(frame):
+        frame["noise"] = [
+            f"{kind} {amount:g}, {on}"
+            for kind, amount, on in zip(frame["noise"], frame["amount"], frame["on"], strict=True)
+        ]
+    caption = (
+        "Gaussian noise, in standard deviations, and features of another item, by share of items"
+    )
+    return _pivot(frame, "noise", "noise", caption, by_model=False)
+
+
+def short(result: dict[str, Any]) -> Table:
+    """Histories cut to their last events."""
+    frame = _kept(result, "short histories")
+    return _pivot(frame, "events", "short", "Only the last events of a history are read")
+
+
+def trained(result: dict[str, Any]) -> Table:
+    """Lacking in training, too."""
+    frame = pd.DataFrame(result["lacking"])
+    rows = []
+    for model, own in frame.groupby("model", sort=False) if len(frame) else ():
+        figures = [_spread(own[metric]) for metric in ("R@10", "N@10")]
+        rows.append([Cell(str(model)), Cell(str(len(own))), *figures])
+    return Table(
+        "lacking",
+        "MISSRec without ids, trained and tested where items lack a modality at random",
+        ["lacking", "seeds", "R@10", "N@10"],
+        rows,
+        ("Mean over seeds, which draw the items, too; least and most in brackets.",),
+    )
+
+
+def cold(result: dict[str, Any]) -> Table:
+    """Cold and warm targets."""
+    rows = []
+    for row in result["cold"]:
+        cells = [Cell(row["model"]), Cell(row["targets"]), Cell(f"{row['rows']:,}")]
+        for metric in ("R@10", "N@10"):
+            over = row.get(f"{metric} over")
+            cells += [Cell(number(row[metric]))]
+            cells += [Cell(number(over[0]), interval(*over[1:])) if over else Cell("–")]
+            cells += [Cell(number(row[f"{metric} p"]) if over else "–")]
+        rows.append(cells)
+    return Table(
+        "cold",
+        "Targets that were never sold before the test, and the others",
+        [
+            "model",
+            "targets",
+            "rows",
+            *(f"{m}{x}" for m in ("R@10", "N@10") for x in ("", " over content", ", p")),
+        ],
+        rows,
+        (
+            "A fifth of the items, drawn three times, is left out of all training and validation "
+            "rows and stays among the candidates. Over content: over the cosine of the frozen "
+            "features with those of the last item, with a 95 % interval over users and a paired "
+            "randomisation test; a user who stands in several draws counts as several.",
+        ),
+    )
+
+
+def fusions(result: dict[str, Any]) -> Table:
+    """R@10 by what the target has."""
+    kinds = list(dict.fromkeys(kind for row in result["fusion"] for kind in row["R@10"]))
+    rows = []
+    for row in result["fusion"]:
+        cells = [Cell(row["fusion"]), Cell(str(row["seeds"]))]
+        for kind in kinds:
+            found = row["R@10"].get(kind)
+            cells.append(Cell(number(found[0]), interval(*found[1:3])) if found else Cell("–"))
+        rows.append(cells)
+    return Table(
+        "fusion",
+        "R@10 by what the target has",
+        ["fusion", "seeds", *kinds],
+        rows,
+        ("A quarter of the items lacks the text, another the picture, drawn by the seed. 95 % "
+         "intervals over users, means of the seeds' ends.",),
+    )  # fmt: skip
+
+
+def weights(result: dict[str, Any]) -> Table:
+    """What the fusions learn."""
+    columns = ("mean", "between items", "between users", "alpha", "with popularity")
+    rows = []
+    for row in result["fusion"]:
+        known = [[w[column] for w in row["weights"] if w[column] is not None] for column in columns]
+        rows.append([Cell(row["fusion"]), *(Cell(number(mean(v) if v else None)) for v in known)])
+    return Table(
+        "weights",
+        "Weight of the text in items that have both, over the test rows",
+        ["fusion", *columns],
+        rows,
+        ("Standard deviations between items (of means over users) and between users; alpha, and "
+         "its rank correlation with the item's training interactions.",),
+    )  # fmt: skip
+
+
+def _frame(result: dict[str, Any], condition: str) -> pd.DataFrame:
+    return pd.DataFrame(result["whole"][condition])
+
+
+def _kept(result: dict[str, Any], condition: str) -> pd.DataFrame:
+    """Rows of a condition with the share of the R@10 of the same model with everything."""
+    frame = _frame(result, condition)
+    if not len(frame):
+        return frame
+    whole = frame[frame["whole"].eq(True)].set_index(["model", "seed"])["R@10"]
+    frame = frame[~frame["whole"].eq(True)].copy()
+    index = pd.MultiIndex.from_frame(frame[["model", "seed"]])
+    frame["kept"] = frame["R@10"].to_numpy() / whole.loc[index].to_numpy()
+    return frame
+
+
+def _pivot(frame: pd.DataFrame, by: str, name: str, caption: str, by_model: bool = True) -> Table:
+    """Models in rows and conditions in columns, or the other way round."""
+    if not len(frame):
+        return Table(name, caption, [by], [])
+    keys = ("model", by) if by_model else (by, "model")
+    heads = list(dict.fromkeys(map(str, frame[keys[1]])))
+    rows = []
+    for key, own in frame.groupby(keys[0], sort=False):
+        cells = [Cell(str(key))]
+        for head in heads:
+            kept = own["kept"][own[keys[1]].astype(str) == head]
+            cells.append(
+                Cell(f"{kept.mean():.3f}", f"[{kept.min():.3f}]") if len(kept) else Cell("–")
+            )
+        rows.append(cells)
+    return Table(name, caption, [keys[0], *heads], rows, (RATIO,))
+
+
+def _spread(values: pd.Series) -> Cell:
+    return Cell(number(values.mean()), interval(values.min(), values.max()))

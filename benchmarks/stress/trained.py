@@ -1,0 +1,132 @@
+"""Trained models under other conditions than those of their training: no step is trained here."""
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.stress.altered import alter, lacking, stand_ins, without
+from recbole_missrec.data.completion import COMPLETIONS
+from recbole_missrec.data.feature_store import FeatureStore
+from recbole_missrec.data.features import read_features
+from recbole_missrec.quick_start import restore
+from recbole_missrec.trainer.checkpoint import load_checkpoint
+
+SHARES = (0.25, 0.5, 0.75, 1.0)  # of the items, that lack a modality
+STRATEGIES = ("mask", *COMPLETIONS)
+NOISE = (0.5, 1.0, 2.0)  # standard deviations of a feature dimension
+WRONG = (0.25, 0.5, 1.0)  # of the items, whose features are another item's
+SHORT = (1, 2, 3)  # events of a history
+DRAWS = 0  # seed of all draws of items
+
+
+class Trained:
+    """A model, its test rows and its features.
+
+    Args:
+        checkpoint: of it.
+
+    Attributes:
+        features: modality -> as the model reads them, ``[items, d_m]``.
+        present: bool ``[modalities, items]``.
+    """
+
+    def __init__(self, checkpoint: Path) -> None:
+        warnings.filterwarnings("ignore", category=FutureWarning, module="recbole")
+        options = {"show_progress": "False", "state": "error"}
+        trainer, loaders = restore(str(checkpoint), load_checkpoint(checkpoint), options)
+        trainer.eval_collector.data_collect(loaders[0])
+        self.trainer, self.test, self.model = trainer, loaders[2], trainer.model
+        self.whole = self.figures(load_best_model=True)
+        holder = getattr(self.model, "adapted", self.model)
+        self.features: dict[str, Tensor] = {
+            modality: getattr(holder, f"features_{modality}").clone()
+            for modality in trainer.config["modalities"]
+        }
+        self.present = self.model.present.clone()
+        targets = loaders[0]._dataset.inter_feat[self.model.ITEM_ID]
+        self.counts = torch.bincount(targets, minlength=self.model.n_items)
+
+    def figures(self, load_best_model: bool = False) -> dict[str, float]:
+        """R@10 and N@10 on the test rows, of the model as it is now."""
+        found = self.trainer.evaluate(self.test, load_best_model=load_best_model)
+        return {"R@10": found["recall@10"], "N@10": found["ndcg@10"]}
+
+    def altered(self, features: dict[str, Tensor], present: Tensor) -> dict[str, float]:
+        """Figures with other features; those of the training are put back."""
+        alter(self.model, features, present)
+        found = self.figures()
+        alter(self.model, self.features, self.present)
+        return found
+
+    def zero(self, modality: str) -> Tensor:
+        """Features of zero as the model reads them, ``[d_m]``."""
+        config = self.trainer.config
+        file = read_features(
+            Path(config["data_path"]) / f"{config['dataset']}.{modality}.safetensors"
+        )
+        store = FeatureStore(len(file.tokens), file.matrix.shape[1])
+        store.add(file.matrix, torch.arange(len(file.tokens)))
+        if config["standardise_features"]:
+            store.standardise()
+        source = store.sources[0]
+        return (-source.mean / source.scale).expand(store.shape[1])
+
+
+def completeness(model: Trained) -> Iterator[dict[str, Any]]:
+    """Items that lack a modality, by strategies that need no training."""
+    for place, modality in enumerate(model.features):
+        for how in STRATEGIES:
+            instead = stand_ins(model.features, model.present, modality, how, model.zero(modality))
+            for by in ("random", "popularity"):
+                for share in SHARES if by == "random" else SHARES[:-1]:
+                    generator = torch.Generator().manual_seed(DRAWS)
+                    eligible = model.present[place]
+                    items = lacking(model.counts, eligible, share, by, generator)
+                    state = without(model.features, model.present, modality, items, instead)
+                    row = {"lacking": modality, "share": share, "drawn": by, "strategy": how}
+                    yield row | model.altered(*state)
+
+
+def noise(model: Trained) -> Iterator[dict[str, Any]]:
+    """Gaussian noise on features, and features of other items."""
+    generator = torch.Generator().manual_seed(DRAWS)
+    kinds = [*((name,) for name in model.features), tuple(model.features)]
+    for names in kinds:
+        for scale in NOISE:
+            changed = dict(model.features)
+            for name in names:
+                there = model.features[name]
+                spread = there[model.present[[*changed].index(name)]].std(0)  # [d_m]
+                changed[name] = there + scale * spread * torch.randn(
+                    there.shape, generator=generator
+                )
+            row = {"noise": "Gaussian", "on": " and ".join(names), "amount": scale}
+            yield row | model.altered(changed, model.present)
+        for share in WRONG:
+            changed = dict(model.features)
+            for name in names:
+                eligible = model.present[[*changed].index(name)]
+                rows = lacking(model.counts, eligible, share, "random", generator).nonzero()[:, 0]
+                changed[name] = model.features[name].clone()
+                changed[name][rows] = model.features[name][rows.roll(1)]
+            row = {"noise": "another item's", "on": " and ".join(names), "amount": share}
+            yield row | model.altered(changed, model.present)
+
+
+def short_histories(model: Trained) -> Iterator[dict[str, Any]]:
+    """The last events of each history alone."""
+    histories = model.test._dataset.inter_feat.interaction
+    lengths = histories.lengths
+    for longest in SHORT:
+        histories.lengths = lengths.clamp(max=longest)
+        yield {"events": longest, **model.figures()}
+    histories.lengths = lengths
+    yield {"events": "all", "mean length": mean(lengths.tolist()), **model.figures()}
+
+
+CONDITIONS = {"completeness": completeness, "noise": noise, "short histories": short_histories}

@@ -1,0 +1,78 @@
+"""Which models the stress tests train, on which data: one factor at a time around the defaults."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.stress.data import cold_split, source, without_features
+from recbole_missrec.comparison.plan import Run, plan_run
+
+WITHOUT = "without ids"
+NOTHING_LEFT_OUT = {"modality_dropout": "0"}
+TOKEN = {"missing": "token", "modality_dropout_of": "items"}
+NO_IDS = {"item_ids": "False"}
+BOTH = {"modalities": "[text, image]"}
+DRAWS = (0, 1, 2)  # of cold items
+# label -> model and options
+WHOLE: dict[str, tuple[str, dict[str, str]]] = {
+    "MISSRec": ("MISSRec", {}),
+    f"MISSRec {WITHOUT}": ("MISSRec", NO_IDS),
+    "MISSRec, nothing left out in training": ("MISSRec", NOTHING_LEFT_OUT),
+    f"MISSRec {WITHOUT}, nothing left out in training": ("MISSRec", NO_IDS | NOTHING_LEFT_OUT),
+    "UniSRec-MM": ("UniSRec", BOTH),
+    f"UniSRec-MM {WITHOUT}": ("UniSRec", BOTH | NO_IDS),
+}
+LACKING: dict[str, dict[str, str]] = {
+    "mask, modalities left out (default)": {},
+    "mask": NOTHING_LEFT_OUT,
+    "token": TOKEN,
+    "ridge": {"missing": "ridge"},
+}
+COLD: dict[str, tuple[str, dict[str, str]]] = {
+    "inductive": ("MISSRec", NO_IDS),
+    "transductive": ("MISSRec", {}),
+    "nearest neighbour": ("LastItem", BOTH),
+}
+FUSIONS = ("static", "dynamic_shared", "dynamic_instance", "dynamic_shrunk", "gate")
+
+
+def whole(data_path: Path, dataset: str, seed: int, epochs: int) -> Iterator[Run]:
+    """Models trained with everything, that are then tested without."""
+    common = {"data_path": str(data_path), "epochs": str(epochs)}
+    for label, (model, options) in WHOLE.items():
+        yield plan_run(label, model, dataset, seed, (), options | common)
+
+
+def lacking(data_path: Path, dataset: str, seed: int, epochs: int, folder: Path) -> Iterator[Run]:
+    """Models trained and tested where half of the items lack a modality, or all do.
+
+    Without ids, since these hide what features lack.
+    """
+    data, common = source(data_path, dataset), NO_IDS | {"epochs": str(epochs)}
+    for modality in ("image", "text"):
+        half = without_features(data, modality, 0.5, seed, folder / f"half-{modality}-{seed}")
+        for label, options in LACKING.items():
+            given = common | options | {"data_path": str(half)}
+            yield plan_run(f"50% lack {modality}: {label}", "MISSRec", dataset, seed, (), given)
+        other = {"text": "image", "image": "text"}[modality]
+        given = common | {"modalities": f"[{other}]", "data_path": str(data_path)}
+        yield plan_run(f"100% lack {modality}", "MISSRec", dataset, seed, (), given)
+
+
+def cold(data_path: Path, dataset: str, seed: int, epochs: int, folder: Path) -> Iterator[Run]:
+    """Models that have never seen a fifth of the items; seed is that of the training."""
+    columns = "{inter: [user_id, item_id, timestamp], item: [item_id]}"
+    for draw in DRAWS:
+        split = cold_split(source(data_path, dataset), draw, folder / f"cold-{draw}")
+        for label, (model, options) in COLD.items():
+            given = options | {"data_path": str(split), "load_col": columns}
+            given |= {} if model == "LastItem" else {"epochs": str(epochs)}
+            yield plan_run(f"{label}, draw {draw}", model, dataset, seed, (), given)
+
+
+def fusion(data_path: Path, dataset: str, seed: int, epochs: int, folder: Path) -> Iterator[Run]:
+    """Every fusion where a quarter of the items lacks the text and another the image."""
+    first = without_features(source(data_path, dataset), "text", 0.25, seed, folder / f"t-{seed}")
+    both = without_features(source(first, dataset), "image", 0.25, seed + 1, folder / f"ti-{seed}")
+    for kind in FUSIONS:
+        given = NO_IDS | {"item_mm_fusion": kind, "data_path": str(both), "epochs": str(epochs)}
+        yield plan_run(f"fusion {kind}", "MISSRec", dataset, seed, (), given)

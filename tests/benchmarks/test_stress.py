@@ -1,0 +1,129 @@
+"""The stress tests: what they change is what they say, and a small run writes its tables."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from recbole.data.interaction import Interaction
+
+from benchmarks.stress.__main__ import main
+from benchmarks.stress.altered import alter, lacking, stand_ins, without
+from benchmarks.stress.data import cold_split, source, without_features
+from recbole_missrec.data.features import read_features
+from tests.model.test_against_reference import build, oracle_arguments, random_batch
+from tests.reference import missrec as reference
+from tests.shops import write_tiny_shop
+
+ITEMS, PRESENT = 40, torch.ones(2, 40, dtype=torch.bool)
+
+
+def features() -> dict[str, torch.Tensor]:
+    """Images are twice the texts."""
+    text = torch.randn(ITEMS, 3, generator=torch.Generator().manual_seed(4))
+    return {"text": text, "image": 2 * text}
+
+
+def test_a_share_of_the_items_is_drawn() -> None:
+    counts, eligible = torch.arange(10), torch.arange(10) > 1
+    generator = torch.Generator().manual_seed(0)
+    rarest = lacking(counts, eligible, 0.5, "popularity", generator)
+    assert rarest.nonzero()[:, 0].tolist() == [2, 3, 4, 5]
+    drawn = lacking(counts, eligible, 0.5, "random", generator)
+    assert drawn.sum() == 4
+    assert not drawn[:2].any()
+    assert not torch.equal(drawn, rarest)
+
+
+def test_what_stands_in_is_never_learned_from_the_item_itself() -> None:
+    plain, changed = features(), features()
+    made, filled = stand_ins(plain, PRESENT, "image", "ridge", torch.zeros(3))
+    assert filled.all()
+    assert (made - plain["image"]).abs().max() < 0.5  # the function is found
+    changed["image"][7] += 100  # would be seen in what item 7 is given, were it learned from
+    again, _ = stand_ins(changed, PRESENT, "image", "ridge", torch.zeros(3))
+    assert torch.equal(again[7], made[7])
+    assert not torch.equal(again, made)  # but others have learned from it
+
+
+def test_only_the_drawn_items_change() -> None:
+    plain, zero = features(), torch.full((3,), -5.0)
+    items = torch.arange(ITEMS) < 10
+    for how, value, there in (("mask", 0.0, False), ("zero", -5.0, True), ("mean", None, True)):
+        instead = stand_ins(plain, PRESENT, "image", how, zero)
+        changed, present = without(plain, PRESENT, "image", items, instead)
+        assert torch.equal(changed["text"], plain["text"])
+        assert torch.equal(changed["image"][~items], plain["image"][~items])
+        assert present[0].all()
+        assert present[1].tolist() == [there or item >= 10 for item in range(ITEMS)]
+        if value is not None:
+            assert (changed["image"][items] == value).all()
+
+
+@pytest.mark.parametrize("fusion", ["add", "contextual"])
+def test_scores_without_a_modality_are_those_of_the_formulas(tmp_path: Path, fusion: str) -> None:
+    model, dataset = build(write_tiny_shop(tmp_path), seq_mm_fusion=fusion)
+    model = model.double().eval()
+    model.discover_interests(0)
+    sequences, lengths, _ = random_batch(model.n_items, torch.Generator().manual_seed(1))
+    batch = Interaction({"item_id_list": sequences, "item_length": lengths})
+    whole = model.full_sort_predict(batch)
+    plain, present = {m: getattr(model, f"features_{m}") for m in model.modalities}, model.present
+    alter(model, plain, present & torch.tensor([[True], [False]]))
+    arguments = oracle_arguments(model, dataset) | {"item_seq": sequences, "lengths": lengths}
+    arguments["present"]["image"] = torch.zeros(model.n_items, dtype=torch.bool)
+    found = model.full_sort_predict(batch)
+    torch.testing.assert_close(found, reference.scores(**arguments))
+    assert not torch.equal(found, whole)
+    alter(model, plain, present)
+    torch.testing.assert_close(model.full_sort_predict(batch), whole)
+
+
+def test_half_of_the_features_are_left_out(tmp_path: Path) -> None:
+    whole = source(write_tiny_shop(tmp_path), "tiny")
+    made = without_features(whole, "image", 0.5, 3, tmp_path / "half") / "tiny"
+    before = read_features(whole.features("image"))
+    after = read_features(made / "tiny.image.safetensors")
+    assert len(after.tokens) == len(before.tokens) - round(len(before.tokens) / 2)
+    assert set(after.tokens) < set(before.tokens)
+    for same in ("tiny.inter", "tiny.text.safetensors"):
+        assert (made / same).read_bytes() == (whole.folder / same).read_bytes()
+
+
+def test_cold_items_stand_nowhere_but_last(tmp_path: Path) -> None:
+    shop = write_tiny_shop(tmp_path)
+    made = cold_split(source(shop, "tiny"), 1, tmp_path / "cold") / "tiny"
+    cold = (made / "cold.txt").read_text().split()
+    assert len(cold) == 5  # a fifth of 24
+    events = pd.read_csv(made / "tiny.inter", sep="\t")
+    events.columns = pd.Index(["user", "item", "time"])
+    ordered = events.sort_values("time", kind="stable")
+    last = ordered.groupby("user").tail(1).index
+    assert set(events.index[events["item"].isin(cold)]) <= set(last)
+    assert events["item"].isin(cold).any()
+    assert (events["user"].value_counts() >= 4).all()
+    assert len((made / "tiny.item").read_text().split()) == 25  # the head, and every item
+
+
+def test_a_small_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shop, folder = write_tiny_shop(tmp_path), tmp_path / "stress"
+    words = [
+        "--dataset=tiny", f"--data_path={shop}", f"--folder={folder}", "--seeds=1", "--epochs=1",
+        "--parts=whole,cold,fusion", "--threads=1",
+    ]  # fmt: skip
+    few = [*words, "--only=without ids"]
+    assert main(few) == 0
+    result = json.loads((folder / "tiny.json").read_text())
+    rows = result["whole"]["completeness"]
+    assert {row["model"] for row in rows} >= {"MISSRec without ids", "UniSRec-MM without ids"}
+    nothing = [row for row in rows if row.get("share") == 1.0 and row["strategy"] == "mask"]
+    assert {row["lacking"] for row in nothing} == {"text", "image"}
+    assert "inductive, draw 0, seed 1" in result["left"]
+    assert "No item has text" in (folder / "tiny.md").read_text()
+    assert "<h1>Stress tests</h1>" in (folder / "tiny.html").read_text()
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("*.pth")}
+    assert main(few) == 0  # nothing is trained again
+    assert {path: path.stat().st_mtime_ns for path in folder.glob("*.pth")} == before
+    assert main([*words, "--parts=warm"]) == 2
+    assert "no part 'warm'" in capsys.readouterr().err
