@@ -28,8 +28,8 @@ class LeftOut(NamedTuple):
 
     Attributes:
         rates: how likely each is left out, ``[modalities]``.
-        of: ``sequences``, where a row is read and scored without; or ``items``, which lack it in
-            all histories and as candidates.
+        of: ``sequences``, where a row is read and scored without; ``items``, which lack it in all
+            histories and as candidates; or ``both``, each at these rates.
         present: which items have which modalities, bool ``[modalities, items]``.
         slots_of: tokens that such items give a history, bool ``[items, slots]``.
     """
@@ -91,9 +91,9 @@ class TrainingPacker:
             copies = self._copies(copy, item_seq, rows, mine)
         fields = interaction[mine.to(interaction[self.target].device)].interaction
         packer, kept, present = self.packer, None, None
-        if self.left_out and self.left_out.of == "sequences":
+        if self.left_out and self.left_out.of != "items":
             kept = self.left_out.draw(len(lengths), self.generator)[:, mine]  # [modalities, rows]
-        elif self.left_out:
+        if self.left_out and self.left_out.of != "sequences":
             present = self.left_out.draw(self.items, self.generator) & self.left_out.present
             interest_ids = packer.interest_ids.masked_fill(~present.T, packer.none)
             packer = packer.over(interest_ids, self.left_out.slots_of(present))

@@ -148,6 +148,7 @@ TOKENS = [{"missing": "token"}, {"missing": "token", "seq_mm_fusion": "contextua
     ("options", "of"),
     [
         *product(DROPOUT_VARIANTS, ("sequences", "items")),
+        ({}, "both"),
         *((options, "items") for options in TOKENS),  # sequences do without, whatever missing says
     ],
     ids=str,
@@ -165,10 +166,12 @@ def test_modalities_left_out_in_training_equal_the_reference(
     batch = Interaction({"item_id_list": sequences, "item_length": lengths, "item_id": targets})
     packed = model.training_packer(1)(None, batch)
     arguments = oracle_arguments(model, dataset) | {"item_seq": sequences, "lengths": lengths}
-    drawn = packed.packed.kept if of == "sequences" else packed.batch.present
-    assert 0 < (~drawn).sum() < drawn.numel()
-    by_modality = dict(zip(model.modalities, drawn, strict=True))
-    arguments["kept" if of == "sequences" else "present"] = by_modality
+    drawn = {"kept": packed.packed.kept, "present": packed.batch.present}
+    names = {"sequences": ["kept"], "items": ["present"], "both": ["kept", "present"]}[of]
+    assert [name for name, value in drawn.items() if value is not None] == names
+    for name in names:
+        assert 0 < (~drawn[name]).sum() < drawn[name].numel()
+        arguments[name] = dict(zip(model.modalities, drawn[name], strict=True))
     expected = reference.loss(**arguments, targets=targets)
     expected.backward()
     for chunk in (10_000, 5):
