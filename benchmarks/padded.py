@@ -11,6 +11,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
 from recbole_missrec.losses.orthogonality import ORTHOGONALITY
+from recbole_missrec.model.history import History
 from recbole_missrec.model.missrec import MISSRec
 
 
@@ -88,7 +89,8 @@ class PaddedMISSRec(nn.Module):
         u = F.normalize(read[torch.arange(len(read)), last], dim=-1)  # [batch, dim]
 
         candidates = model.candidates(model.item_table(slice(0, model.n_items)))
-        scores = model.scores(u, candidates, model.history(batch))
+        history = History(item_seq, batch[model.ITEM_SEQ_LEN])
+        scores = model.scores(u, candidates, history)
         terms, reduce = ORTHOGONALITY[model.options["orthogonality"]]
         return scores, reduce(terms(interests, ~interest_pad), (~interest_pad).sum(1))
 

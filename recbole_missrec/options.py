@@ -40,7 +40,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "interest_space": ("tokens", "modality", "features"),
     "orthogonality": ("mean_cosine", "released"),
     "missing": ("mask", *COMPLETIONS, "token"),
-    "modality_dropout_of": ("sequences", "items", "both"),
+    "modality_dropout_of": ("both", "sequences", "items"),
     "softmax": ("full", "sampled", "in_batch"),
     "tune": ("full", "adapters", "bias", "lora", "none", "all_but_adapters"),
     "hidden_act": ("gelu", "relu", "swish", "tanh", "sigmoid"),

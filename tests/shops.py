@@ -12,7 +12,7 @@ ITEMS = 24
 USERS = 30
 TRANSFORMERS = ("MISSRec", "UniSRec", "VQRec", "SASRecContent", "SASRec", "BERT4Rec")
 OF_MODEL: dict[str, dict[str, Any]] = {
-    "MISSRec": {"interest_ratio": 0.3},
+    "MISSRec": {"interest_ratio": 0.3, "modality_dropout": 0.0},
     "UniSRec": {"modalities": ["text", "image"], "n_experts": 3},
     "VQRec": {"modalities": ["text", "image"], "code_groups": 4, "code_bits": 3},
     "SASRecContent": {"modalities": ["text", "image"]},

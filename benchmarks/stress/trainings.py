@@ -8,7 +8,7 @@ from recbole_missrec.comparison.plan import Run, plan_run
 
 WITHOUT = "without ids"
 NOTHING_LEFT_OUT = {"modality_dropout": "0"}
-TOKEN = {"missing": "token", "modality_dropout_of": "items"}
+TOKEN = {"missing": "token", "modality_dropout_of": "items"}  # rows do without it
 NO_IDS = {"item_ids": "False"}
 BOTH = {"modalities": "[text, image]"}
 DRAWS = (0, 1, 2)  # of cold items

@@ -101,7 +101,8 @@ class MISSRec(ItemSide, SequentialRecommender):
         clusters = num_interests(present.T, config)
         self.register_buffer("interest_ids", torch.full((self.n_items, len(present)), clusters))
         self.register_buffer("centroids", torch.zeros(clusters + 1, dim))  # the last: no interest
-        self.without_id = torch.zeros(self.n_items, dtype=torch.bool)  # see ``train``
+        nobody = torch.zeros(self.n_items, dtype=torch.bool)
+        self.register_buffer("without_id", nobody, persistent=False)  # see ``train``
         self.health: dict[str, float] = {}  # of the last discovery, see Health
         self.other_parameter_name = ["health"]  # RecBole keeps it in checkpoints
         self._candidates: ItemTable | None = None  # all items, kept for an evaluation pass
