@@ -106,6 +106,7 @@ class MISSRec(ItemSide, SequentialRecommender):
         self.health: dict[str, float] = {}  # of the last discovery, see Health
         self.other_parameter_name = ["health"]  # RecBole keeps it in checkpoints
         self._candidates: ItemTable | None = None  # all items, kept for an evaluation pass
+        self.train()
 
     def _hold(self, name: str, features: Any) -> None:
         """Frozen features, out of checkpoints; those that stay in their files do not move along."""

@@ -1,0 +1,77 @@
+"""Items that the training never reads are scored by what is known of them, never by a random id."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from recbole.data.interaction import Interaction
+
+from recbole_missrec.data.histories import Histories, HistoryRows, items_read
+from recbole_missrec.model.missrec import MISSRec
+from recbole_missrec.quick_start import prepare
+from tests.shops import tiny_config, write_tiny_shop
+
+
+def prepared(folder: Path, **options: Any) -> tuple[MISSRec, Any]:
+    """A model and its training loader; i3, i2 and i7 stand nowhere but last, as test items.
+
+    i3 has a text alone, i2 nothing, i7 both.
+    """
+    shop = write_tiny_shop(folder)
+    path = shop / "tiny" / "tiny.inter"
+    head, *lines = path.read_text(encoding="utf-8").splitlines()
+    kept = [line for line in lines if line.split("\t")[1] not in ("i2", "i3", "i7")]
+    last = [f"u{user}\ti{item}\t99" for user, item in enumerate((2, 3, 7))]
+    path.write_text("\n".join([head, *kept, *last]) + "\n", encoding="utf-8")
+    trainer, loaders = prepare(tiny_config(shop, **options))
+    return trainer.model, loaders[0]
+
+
+def ids(model: MISSRec, loader: Any, *tokens: str) -> list[int]:
+    return [loader._dataset.field2token_id["item_id"][token] for token in tokens]
+
+
+def test_their_ids_stay_zero_in_training(tmp_path: Path) -> None:
+    model, loader = prepared(tmp_path)
+    untrained = ids(model, loader, "i2", "i3", "i7")
+    assert model.item_embedding is not None
+    zero = ~model.item_embedding.weight.any(1)
+    assert zero.nonzero()[:, 0].tolist() == sorted([0, *untrained])
+    model.discover_interests(0)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
+    loader.transform = model.training_packer(0)
+    for batch in loader:
+        optimizer.zero_grad()
+        model.calculate_loss(batch).backward()
+        optimizer.step()
+    assert not model.item_embedding.weight[[0, *untrained]].any()
+    others = [item for item in range(model.n_items) if item not in (0, *untrained)]
+    assert model.item_embedding.weight[others].any(1).all()
+
+
+def test_their_features_alone_score_them(tmp_path: Path) -> None:
+    model, loader = prepared(tmp_path, history_bias=False, item_mm_fusion="static")
+    nothing, text_alone, both = ids(model, loader, "i2", "i3", "i7")
+    model.discover_interests(0)
+    model.eval()
+    known = ids(model, loader, "i5", "i6")
+    batch = Interaction({"item_id_list": torch.tensor([known]), "item_length": torch.tensor([2])})
+    with torch.no_grad():
+        u = model.embed(batch)[0]
+        tokens = torch.nn.functional.normalize(model.item_tokens(), dim=-1)  # [2, items, dim]
+        scores = model.full_sort_predict(batch)[0] * model.options["temperature"]
+        cosines = tokens @ u  # [2, items]
+    torch.testing.assert_close(scores[text_alone], cosines[0, text_alone])
+    torch.testing.assert_close(scores[both], cosines[:, both].mean())
+    assert scores[nothing] == pytest.approx(-1)
+    assert scores[1:].min() == scores[nothing]
+
+
+def test_items_of_histories_and_targets_are_read() -> None:
+    events = {"item_id": torch.tensor([5, 6, 7, 8, 9, 0])}
+    rows = Histories(
+        events, {"list": "item_id"}, "n", 4, torch.tensor([2, 4]), torch.tensor([1, 1])
+    )
+    found = items_read(HistoryRows(rows), "item_id")
+    assert found.tolist() == [6, 7, 8, 9]  # rows (6) -> 7 and (8) -> 9
