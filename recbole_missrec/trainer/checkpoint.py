@@ -114,7 +114,7 @@ def load_weights(
     check_fields(path, state["state_dict"], dict.fromkeys(state["state_dict"], torch.Tensor))
     try:
         model.load_state_dict(state["state_dict"])
-    except RuntimeError as error:
+    except (AttributeError, RuntimeError) as error:  # a name that is no text; of other shapes
         reason = str(error).splitlines()[-1].strip()
         raise UsageError(f"{path}: of a model of other options: {reason}") from error
     ids = getattr(model, "interest_ids", None)
