@@ -42,6 +42,7 @@ def replacing(path: Path, *failures: type[Exception]) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch()  # where it may not be, this says why
         yield temporary
         os.replace(temporary, path)
     except OSError as error:

@@ -1,5 +1,6 @@
 """Find the files of a data set before anything is read; make them, or say how to."""
 
+import os
 import shlex
 import subprocess
 import sys
@@ -54,6 +55,8 @@ def _find_interactions(domain: Domain, config: Any, build: str | None) -> None:
         _build(build, name, folder)
     files = domain.interactions()
     if not files:
+        if folder.is_dir():
+            os.listdir(folder)  # fails where it may not be read, whose files seem absent
         raise UsageError(_absent(name, folder, build))
     for path in files:
         _check_columns(path, config)

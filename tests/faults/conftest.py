@@ -1,7 +1,10 @@
-"""A tiny shop, a model that is trained on it, and a command that must be refused."""
+"""A tiny shop, a model that is trained on it, a command that must be refused, a small disk."""
 
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -48,3 +51,35 @@ def refused(capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
         return line.removeprefix("recbole-missrec: ")
 
     return run
+
+
+# --- disks ---------------------------------------------------------------------------------------
+
+
+@contextmanager
+def mounted(folder: Path) -> Iterator[Path]:
+    """A disk of 4 MiB."""
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)  # logs are open still
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    with mounted(tmp_path / "disk") as folder:
+        yield folder
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where nobody may mount a disk, leave out the tests that fill one."""
+    filling = [item for item in items if "disk" in getattr(item, "fixturenames", ())]
+    try:
+        with TemporaryDirectory() as folder, mounted(Path(folder) / "disk"):
+            return
+    except (OSError, subprocess.CalledProcessError):
+        items[:] = [item for item in items if item not in filling]
+        config.hook.pytest_deselected(items=filling)
+        print(f"no disk can be mounted, {len(filling)} tests that fill one are left out")
