@@ -61,13 +61,15 @@ def load_checkpoint(
         UsageError: no such file, or not a checkpoint of this project.
     """
     try:
+        open(path, "rb").close()
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+    try:
         with zipfile.ZipFile(path) as archive:
             packed = any(entry.compress_type for entry in archive.infolist())  # torch packs nothing
             if packed or archive.testzip():  # torch.load does not check the sums
                 raise zipfile.BadZipFile
         content = torch.load(path, map_location=device, weights_only=True)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from error
     except Exception as error:  # a damaged pickle makes the unpickler raise nearly anything
         raise UsageError(f"{path}: damaged, or not a checkpoint of recbole-missrec") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
