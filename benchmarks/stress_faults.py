@@ -58,7 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         done = {(row["kind"], row["fault"]) for row in result["rows"]}
         for kind in names("kinds", args.kinds):
             if kind not in (*JOBS, LARGE):
-                raise UsageError(f"--kinds: {nearest(kind, [*JOBS, LARGE])}")
+                near = nearest(kind, [*JOBS, LARGE])
+                raise UsageError(f"--kinds={kind}: no such kind; {near}")
             for row in trials(kind, args, done):
                 result["rows"].append(row)
                 write_json(args.out, result)
