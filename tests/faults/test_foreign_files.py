@@ -35,21 +35,21 @@ class Call:
         return os.system, ("touch mark",)
 
 
-def zipped(path: Path, **content: Any) -> None:
+def zipped(path: Path, content: dict[Any, Any]) -> None:
     torch.save({"format": FORMAT, **content}, path)
 
 
-def legacy(path: Path, **content: Any) -> None:
+def legacy(path: Path, content: dict[Any, Any]) -> None:
     torch.save({"format": FORMAT, **content}, path, _use_new_zipfile_serialization=False)
 
 
-def bare(path: Path, **content: Any) -> None:
+def bare(path: Path, content: dict[Any, Any]) -> None:
     path.write_bytes(pickle.dumps({"format": FORMAT, **content}))
 
 
-def deflated(path: Path, **content: Any) -> None:
+def deflated(path: Path, content: dict[Any, Any]) -> None:
     """A zip file whose entries are packed, as a bomb would be; torch packs nothing."""
-    zipped(path, **content)
+    zipped(path, content)
     with zipfile.ZipFile(path) as whole:
         entries = {name: whole.read(name) for name in whole.namelist()}
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
@@ -78,26 +78,27 @@ def test_the_call_would_work() -> None:
 def test_a_checkpoint_that_calls_is_refused(
     refused: Refused, trained: Path, write: Callable[..., None], words: list[str]
 ) -> None:
-    whole = load_checkpoint(trained / "model.resume")
+    whole: dict[Any, Any] = load_checkpoint(trained / "model.resume")
     for content in (
         whole | {"config": {**whole["config"], "seed": Call()}},
         whole | {"state_dict": {**whole["state_dict"], "added": Call()}},
         {Call(): 1, **whole},
     ):
-        write(Path("evil.pth"), content=content)
+        write(Path("evil.pth"), content)
         assert refused(*words) == f"evil.pth: {DAMAGED}"
         assert not MARK.exists()
 
 
 def test_a_pretrained_checkpoint_that_calls_is_refused(refused: Refused, shop: Path) -> None:
-    zipped(Path("evil.pth"), model="MISSRec", config=Call())
+    zipped(Path("evil.pth"), {"model": "MISSRec", "config": Call()})
     assert refused(*tiny_words(shop, pretrained="evil.pth")) == f"evil.pth: {DAMAGED}"
     assert not MARK.exists()
 
 
 def test_an_overlay_that_calls_is_refused(refused: Refused, trained: Path) -> None:
     shutil.copy(trained / "model.pth", "model.pth")
-    zipped(Path("model.items"), data=load_checkpoint("model.pth")["data"], tokens=[Call()])
+    data = load_checkpoint("model.pth")["data"]
+    zipped(Path("model.items"), {"data": data, "tokens": [Call()]})
     assert refused("recommend", "model.pth", "--history=i3") == f"model.items: {DAMAGED}"
     assert not MARK.exists()
 
@@ -105,7 +106,7 @@ def test_an_overlay_that_calls_is_refused(refused: Refused, trained: Path) -> No
 def test_features_that_call_are_refused(refused: Refused, shop: Path) -> None:
     path = Path(shutil.copytree(shop, "shop"), "tiny/tiny.text.safetensors")
     for write in (zipped, legacy, bare):
-        write(path, features=Call())
+        write(path, {"features": Call()})
         message = refused(*tiny_words(Path("shop")))
         assert message.startswith(f"{path}: truncated, or not a safetensors file (")
     assert not MARK.exists()
@@ -115,22 +116,22 @@ def test_features_that_call_are_refused(refused: Refused, shop: Path) -> None:
 def test_recboles_caches_are_not_unpickled(shop: Path, model: str) -> None:
     """RecBole reads files of these names from the folder of checkpoints, if they are there."""
     for name in (f"tiny-for-{model}-dataloader.pth", "tiny-SequentialDataset.pth"):
-        bare(Path(name), data=Call())
+        bare(Path(name), {"data": Call()})
     assert main(tiny_words(shop, model, epochs=1, checkpoint_dir=".")) == 0
     assert not MARK.exists()
 
 
 @pytest.mark.parametrize("option", ["dataset_save_path", "dataloaders_save_path"])
 def test_recboles_caches_are_refused(refused: Refused, shop: Path, option: str) -> None:
-    bare(Path("cache.pth"), data=Call())
+    bare(Path("cache.pth"), {"data": Call()})
     message = refused(*tiny_words(shop, **{option: "cache.pth"}))
     assert message == f"--{option}=cache.pth: a pickle, whose code would run; leave it out"
     assert not MARK.exists()
 
 
 def test_a_type_of_a_parquet_file_is_not_unpickled() -> None:
-    extension = {"ARROW:extension:name": "arrow.py_extension_type"}
-    extension["ARROW:extension:metadata"] = pickle.dumps(Call())  # type: ignore[assignment]
+    extension = {b"ARROW:extension:name": b"arrow.py_extension_type"}
+    extension[b"ARROW:extension:metadata"] = pickle.dumps(Call())
     schema = pa.schema([pa.field("user", pa.string(), metadata=extension)])
     parquet.write_table(pa.table({"user": ["u1"]}, schema=schema), "users.parquet")
     with pytest.raises(UsageError, match="users.parquet: no column target"):
