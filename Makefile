@@ -4,10 +4,10 @@ PYTHON ?= python3.11 python3.10 python3
 BIN = .venv/bin
 READY = .venv/.ready
 
-.PHONY: help run test test-gpu quick check bench browser
+.PHONY: help run test test-gpu quick check bench stress-faults browser
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
 
 run: $(READY) dataset/pantry-sample ## train and evaluate MISSRec on the sample data set
 	$(BIN)/python run_recbole_missrec.py --dataset=pantry-sample
@@ -31,6 +31,9 @@ check: $(READY) ## lint, format and types
 
 bench: $(READY) ## a training epoch against its padded form, and against the committed ratios
 	$(BIN)/python -m benchmarks.train_epoch --out results/bench.json --against docs/results/bench.json
+
+stress-faults: $(READY) ## kills, full disks (as root), a million items; about an hour
+	$(BIN)/python -m benchmarks.stress_faults
 
 browser:
 	@command -v chromium >/dev/null || { \

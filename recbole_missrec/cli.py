@@ -1,8 +1,10 @@
 """The command line: ``run_recbole_missrec.py`` and the console script ``recbole-missrec``."""
 
 import importlib
+import logging
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -77,12 +79,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(_help(words))
         return 0 if words else 2
     warnings.filterwarnings("ignore", category=FutureWarning, module="recbole")
+    logging.raiseExceptions = False  # a log on a full disk ends; what matters is said
+    threading.excepthook = _of_a_thread
     try:
         return _run(words)
     except (UsageError, Diverged) as error:
         rank = os.environ.get("RANK", "0")
         print(f"recbole-missrec: {f'process {rank}: ' * (rank != '0')}{error}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
+    except OSError as error:  # of a file that RecBole reads or writes
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"recbole-missrec: {where}{error.strerror or error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         again = (
             "the same command goes on"
@@ -91,6 +99,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         print(f"recbole-missrec: interrupted; {again}", file=sys.stderr)
         return 130
+
+
+def _of_a_thread(failure: threading.ExceptHookArgs) -> None:
+    """Leave a failed write of TensorBoard's thread to its next call, which raises it again."""
+    if not isinstance(failure.exc_value, OSError):
+        threading.__excepthook__(failure)
 
 
 def _help(words: Sequence[str]) -> str:

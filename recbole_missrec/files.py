@@ -26,11 +26,12 @@ def check_writable(path: Path) -> None:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *failures: type[Exception]) -> Iterator[Path]:
     """Write a file whole or not at all.
 
     Args:
         path: the file to write; its folder is made if need be.
+        failures: what the library that writes makes of a failed write, beside ``OSError``.
 
     Yields:
         A temporary name in the same folder, renamed to ``path`` when the block ends well.
@@ -41,10 +42,14 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch()  # where it may not be, this says why
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
         raise UsageError(f"{path}: cannot be written: {error.strerror or error}") from error
+    except failures as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"{path}: cannot be written: is the disk full? {reason}") from error
     finally:
         with suppress(OSError):
             temporary.unlink()

@@ -44,6 +44,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "softmax": ("full", "sampled", "in_batch"),
     "tune": ("full", "adapters", "bias", "lora", "none", "all_but_adapters"),
     "hidden_act": ("gelu", "relu", "swish", "tanh", "sigmoid"),
+    "teacher": ("CrossNet", "CIN"),  # of KD_DAGFM, which evaluates the text
 }
 # lowest and highest value allowed, both included; a whole number where the bounds are whole
 RANGES: dict[str, tuple[float, float]] = {
@@ -170,8 +171,9 @@ def check_values(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> None
     """
     for key, value in values.items():
         _check_type(key, value, defaults.get(key))
-        choices = CHOICES.get(key, ())
-        if str(defaults.get(key)).lower() in choices and _as_compared(key, value) not in choices:
+        choices, default = CHOICES.get(key, ()), defaults.get(key)
+        ours = default in choices or str(default).lower() in choices
+        if ours and _as_compared(key, value) not in choices:
             raise UsageError(f"--{key}={value}: not a value of it; {nearest(str(value), choices)}")
         if key in RANGES and value is not None:
             low, high = RANGES[key]
@@ -243,6 +245,9 @@ def _check_together(values: Mapping[str, Any]) -> None:
             raise UsageError(
                 f"--{key}=True: RecBole's cache does not notice changed features; leave it False"
             )
+    for key in ("dataset_save_path", "dataloaders_save_path"):
+        if values.get(key):
+            raise UsageError(f"--{key}={values[key]}: a pickle, whose code would run; leave it out")
     if values.get("log_wandb") and not find_spec("wandb"):
         raise UsageError("--log_wandb=True: wandb is not installed; `pip install wandb`")
     if values["result_file"] and values["result_file"] == values["per_user"]:

@@ -5,6 +5,7 @@ from logging import getLogger
 from pathlib import Path
 from typing import Any
 
+import recbole.data.utils
 import torch
 from recbole.data import data_preparation
 from recbole.utils import EvaluatorType, init_logger, init_seed
@@ -33,6 +34,8 @@ from recbole_missrec.registry import (
 )
 from recbole_missrec.trainer.checkpoint import (
     LEAVES_MODEL,
+    OF_A_TRAINED_MODEL,
+    check_fields,
     check_unchanged,
     load_checkpoint,
 )
@@ -40,6 +43,8 @@ from recbole_missrec.trainer.freezing import count_parameters, freeze
 from recbole_missrec.trainer.lora import add_lora
 from recbole_missrec.trainer.transfer import start_from
 
+# RecBole would unpickle a file of a certain name in the folder of checkpoints, and run its code
+recbole.data.utils.load_split_dataloaders = lambda config: None
 # of an evaluation batch, at most: its memory grows neither with the items nor with the histories
 SCORES = 2**26
 HISTORY_ITEMS = 2**18
@@ -85,6 +90,7 @@ def train(config: Config) -> dict[str, Any]:
     if processes.rank() == 0:
         card = {"format": CARD} | {key: result[key] for key in ON_CARD}
         write_json(Path(trainer.saved_model_file).with_suffix(".json"), card)
+        trainer.resume_file.unlink(missing_ok=True)  # until here the run can go on
     return result
 
 
@@ -127,6 +133,7 @@ def restore(
     """
     if "optimizer" in stored:
         raise UsageError(f"{checkpoint}: of an unfinished run; go on with --resume={checkpoint}")
+    check_fields(checkpoint, stored, OF_A_TRAINED_MODEL)
     stored["config"] |= {"result_file": None, "per_user": None, "resume": None}  # the training's
     config = stored_config(stored, command_line)
     check_unchanged(stored["config"], config.resolved, LEAVES_MODEL)

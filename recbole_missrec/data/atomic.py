@@ -1,6 +1,7 @@
 """A RecBole atomic file of interactions, read whole or refused with the line at fault."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,8 @@ def read_interactions(
     try:
         frame = pd.read_csv(path, dtype=dict(types), **how)
     except ValueError as error:
-        _refuse_numbers(pd.read_csv(path, dtype=str, **how), types, path)
+        with suppress(ValueError):  # not a matter of a number alone
+            _refuse_numbers(pd.read_csv(path, dtype=str, **how), types, path)
         raise UsageError(f"{path}: {error}") from error
     for name in required:
         missing = frame[name].isna().to_numpy()  # [rows]

@@ -100,6 +100,10 @@ def read_features(path: str | Path) -> FeatureFile:
             "that make them"
         )
     try:
+        path.open("rb").close()  # safetensors calls a file absent that may not be read
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+    try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

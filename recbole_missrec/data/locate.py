@@ -1,5 +1,6 @@
 """Find the files of a data set before anything is read; make them, or say how to."""
 
+import os
 import shlex
 import subprocess
 import sys
@@ -54,6 +55,8 @@ def _find_interactions(domain: Domain, config: Any, build: str | None) -> None:
         _build(build, name, folder)
     files = domain.interactions()
     if not files:
+        if folder.is_dir():
+            os.listdir(folder)  # fails where it may not be read, whose files seem absent
         raise UsageError(_absent(name, folder, build))
     for path in files:
         _check_columns(path, config)
@@ -86,21 +89,23 @@ def _absent(name: str, folder: Path, build: str | None) -> str:
 
 
 def _check_columns(path: Path, config: Any) -> None:
-    needed = [config["USER_ID_FIELD"], config["ITEM_ID_FIELD"]]
+    needed = {config["USER_ID_FIELD"]: "token", config["ITEM_ID_FIELD"]: "token"}
     if config["eval_args"]["order"] == "TO":
-        needed.append(config["TIME_FIELD"])
+        needed[config["TIME_FIELD"]] = "float"
     with path.open(encoding="utf-8", errors="replace") as file:
         header = file.readline().strip()
     if header.startswith("\ufeff"):
         raise UsageError(f"{path}: begins with a byte order mark; save it as UTF-8 without one")
     columns = header.split(config["field_separator"])
     there = [column.partition(":")[0] for column in columns if ":" in column]
-    for name in needed:
+    for name, kind in needed.items():
         if name not in there:
             raise UsageError(
                 f"{path}: its first line names no column {name}; it must be like "
                 "user_id:token item_id:token timestamp:float, with tabs between"
             )
+        if f"{name}:{kind}" not in columns or there.count(name) > 1:
+            raise UsageError(f"{path}: its first line must name {name}:{kind}, and once")
     for name in (config["load_col"] or {}).get("inter") or ():
         if name not in (*there, config["TIME_FIELD"], "*"):  # times are read where there are any
             raise UsageError(f"--load_col: {path} has no column {name}; {nearest(name, there)}")

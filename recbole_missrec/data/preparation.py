@@ -13,6 +13,7 @@ from recbole.utils import FeatureSource
 from recbole_missrec.data.atomic import read_interactions
 from recbole_missrec.data.domains import domains, token_domains
 from recbole_missrec.data.groups import Groups, last_rows
+from recbole_missrec.errors import UsageError
 
 
 class ArrayDataset(Dataset):
@@ -46,8 +47,11 @@ class ArrayDataset(Dataset):
         RecBole reads the header, for fields and types. Files with sequences are left to it.
         """
         encoding, separator = self.config["encoding"], self.config["field_separator"]
-        with open(filepath, encoding=encoding) as file:
-            header = file.readline()
+        try:
+            with open(filepath, encoding=encoding) as file:
+                header = file.readline()
+        except UnicodeError as error:
+            raise UsageError(f"{filepath}: {error}; save it as {encoding}") from error
         if source != FeatureSource.INTERACTION or "_seq" in header:
             return super()._load_feat(filepath, source)
         with tempfile.TemporaryDirectory() as folder:

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 from pyarrow import parquet
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from recbole_missrec.comparison.words import say
@@ -132,7 +133,7 @@ def write_items(recommender: Recommender, out: Path) -> dict[str, Any]:
         tensors["history"] = model.item_table()[0][rows].float().cpu().clone()
     shapes = {name: list(tensor.shape) for name, tensor in tensors.items()}
     tensors |= {"tokens": encode_lines(catalogue.tokens[rows]), "offered": catalogue.offered[rows]}
-    with replacing(out / "items.safetensors") as temporary:
+    with replacing(out / "items.safetensors", SafetensorError) as temporary:
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary)
     with replacing(out / "items.parquet") as temporary:
         parquet.write_table(pa.table(table), temporary)
@@ -161,7 +162,7 @@ def write_indexes(recommender: Recommender, out: Path) -> dict[str, Any]:
 
     index = Index(recommender.scorer.views(), recommender.catalogue.offered)
     for name, file in index.files.items():
-        with replacing(out / f"{name}.faiss") as temporary:
+        with replacing(out / f"{name}.faiss", RuntimeError) as temporary:
             faiss.write_index(file, str(temporary))
     first = next(iter(index.files.values()))
     return {

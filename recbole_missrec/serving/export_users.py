@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 from pyarrow import parquet
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
@@ -84,7 +85,7 @@ def write_sequences(recommender: Recommender, users: Path | None, out: Path) -> 
             bar.update(len(part))
     together = torch.cat(found)
     lines = encode_lines(np.array([name or "" for name in names], object))
-    with replacing(out / "sequences.safetensors") as temporary:
+    with replacing(out / "sequences.safetensors", SafetensorError) as temporary:
         save_file({"users": lines, "embeddings": together}, temporary)
     fused = isinstance(recommender.scorer, FusedScorer)
     return {

@@ -16,7 +16,7 @@ from recbole_missrec.data.feature_store import FeatureStore
 from recbole_missrec.errors import UsageError
 from recbole_missrec.interests.discovery import nearest_interests
 from recbole_missrec.model.missrec import MISSRec
-from recbole_missrec.trainer.checkpoint import load_checkpoint, save_checkpoint
+from recbole_missrec.trainer.checkpoint import check_fields, load_checkpoint, save_checkpoint
 
 Blocks = dict[str, tuple[Tensor, Tensor]]  # modality -> features as the model reads them, present
 
@@ -56,10 +56,32 @@ def read_overlay(checkpoint: str | Path, data: Any) -> Overlay:
     path = overlay_path(checkpoint)
     if not path.exists():
         return Overlay([], {}, [], [])
-    content = load_checkpoint(path)
-    if content.get("data") != data or "removed" not in content:
+    content = load_checkpoint(path, fields={"data": dict})
+    if content["data"] != data or "removed" not in content:
         raise UsageError(f"{path}: of another catalogue than {checkpoint}")
-    return Overlay(*(content[field] for field in Overlay._fields))
+    check_fields(path, content, {"tokens": list, "blocks": dict, "texts": list, "removed": list})
+    overlay = Overlay(*(content[field] for field in Overlay._fields))
+    if not _fits_together(overlay):
+        raise UsageError(f"{path}: damaged: its items and their features do not fit together")
+    return overlay
+
+
+def _fits_together(overlay: Overlay) -> bool:
+    """Whether each list has an entry, and each matrix a row, for each added item."""
+    added = len(overlay.tokens)
+    texts = [*overlay.tokens, *overlay.texts, *overlay.removed, *overlay.blocks]
+    return (
+        len(overlay.texts) == added
+        and all(isinstance(text, str) for text in texts)
+        and all(
+            isinstance(block, tuple)
+            and all(isinstance(part, Tensor) for part in block)
+            and [(part.dim(), part.dtype) for part in block]
+            == [(2, torch.float32), (1, torch.bool)]
+            and {len(part) for part in block} == {added}
+            for block in overlay.blocks.values()
+        )
+    )
 
 
 def write_overlay(checkpoint: str | Path, data: Any, overlay: Overlay) -> Path:

@@ -1,6 +1,5 @@
 """Checkpoints: tensors and plain values, loadable with ``weights_only=True``, written whole."""
 
-import pickle
 import random
 import zipfile
 from collections.abc import Collection, Mapping
@@ -20,6 +19,14 @@ _FREE |= {"state", "gpu_id", "use_gpu", "worker", "build_absent"}
 LEAVES_TRAINING = frozenset(_FREE | {"epochs", "stopping_step"})  # a resumed run's figures
 LEAVES_FIGURES = frozenset(_FREE | {"checkpoint_dir"})  # those of a run from its start
 LEAVES_MODEL = LEAVES_FIGURES | {"metrics", "topk", "valid_metric", "mode"}
+# what a file holds, with its type
+OF_A_MODEL = {"model": str, "dataset": str, "config": dict, "data": dict, "state_dict": dict}
+OF_A_TRAINED_MODEL = {"epoch": int}
+OF_A_RUN = {
+    **{"epoch": int, "best_epoch": int, "cur_step": int, "best_valid_score": float},
+    **{"best_valid_result": dict, "curve": list, "optimizer": dict, "random": list},
+    "shuffle": torch.Tensor,
+}
 
 
 def save_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
@@ -34,31 +41,60 @@ def save_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
         UsageError: the file cannot be written.
     """
     kept = {key: value for key, value in content.items() if is_plain(value)}
-    with replacing(Path(path)) as temporary:
-        try:
-            torch.save({"format": FORMAT, **kept}, temporary)
-        except RuntimeError as error:  # what PyTorch makes of a failed write
-            raise OSError(f"is the disk full? {str(error).splitlines()[0]}") from error
+    with replacing(Path(path), RuntimeError) as temporary:
+        torch.save({"format": FORMAT, **kept}, temporary)
 
 
-def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> dict[str, Any]:
+def load_checkpoint(
+    path: str | Path,
+    device: str | torch.device = "cpu",
+    fields: Mapping[str, type] = OF_A_MODEL,
+) -> dict[str, Any]:
     """Read a checkpoint. No code in it is run.
+
+    Args:
+        path: the file.
+        device: where its tensors are wanted.
+        fields: what it must hold, see ``check_fields``.
 
     Raises:
         UsageError: no such file, or not a checkpoint of this project.
     """
     try:
+        open(path, "rb").close()
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+    try:
         with zipfile.ZipFile(path) as archive:
-            if archive.testzip():  # torch.load does not check the sums
+            packed = any(entry.compress_type for entry in archive.infolist())  # torch packs nothing
+            if packed or archive.testzip():  # torch.load does not check the sums
                 raise zipfile.BadZipFile
         content = torch.load(path, map_location=device, weights_only=True)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, ValueError) as error:
+    except Exception as error:  # a damaged pickle makes the unpickler raise nearly anything
         raise UsageError(f"{path}: damaged, or not a checkpoint of recbole-missrec") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UsageError(f"{path}: not a checkpoint of recbole-missrec ({FORMAT})")
+    check_fields(path, content, fields)
     return content
+
+
+def check_fields(path: str | Path, content: Mapping[str, Any], fields: Mapping[str, type]) -> None:
+    """See that a file of this project's format holds what is read of it.
+
+    Args:
+        path: of the file, for the message.
+        content: of the file.
+        fields: name -> type.
+
+    Raises:
+        UsageError: names the first field that is missing or of another type.
+    """
+    for name, kind in fields.items():
+        if name not in content:
+            raise UsageError(f"{path}: damaged: it has no {name}")
+        if not isinstance(content[name], kind):
+            found = type(content[name]).__name__
+            raise UsageError(f"{path}: damaged: its {name} is {found}, not {kind.__name__}")
 
 
 def load_weights(
@@ -73,16 +109,23 @@ def load_weights(
         data: identity of the data set that is there now.
 
     Raises:
-        UsageError: the checkpoint is of other data, or of a model of other options.
+        UsageError: the checkpoint is of other data, of a model of other options, or damaged.
     """
     if state["data"] != data:
         raise UsageError(f"{path}: trained on other items, interactions or features")
+    check_fields(path, state["state_dict"], dict.fromkeys(state["state_dict"], torch.Tensor))
     try:
         model.load_state_dict(state["state_dict"])
-    except RuntimeError as error:
+    except (AttributeError, RuntimeError) as error:  # a name that is no text; of other shapes
         reason = str(error).splitlines()[-1].strip()
         raise UsageError(f"{path}: of a model of other options: {reason}") from error
-    model.load_other_parameter(state.get("other_parameter"))
+    ids = getattr(model, "interest_ids", None)
+    if ids is not None and not 0 <= ids.min() <= ids.max() < len(model.centroids):
+        raise UsageError(f"{path}: damaged: interest_ids without a centroid")
+    others, own = state.get("other_parameter") or {}, model.other_parameter() or {}
+    if others.keys() - own.keys():  # RecBole would set any attribute
+        raise UsageError(f"{path}: damaged: other_parameter is not of {type(model).__name__}")
+    model.load_other_parameter(others)
 
 
 def check_unchanged(

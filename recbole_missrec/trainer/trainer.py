@@ -21,6 +21,8 @@ from recbole_missrec.machine import release_free_memory
 from recbole_missrec.trainer.averaging import WeightAverage
 from recbole_missrec.trainer.checkpoint import (
     LEAVES_TRAINING,
+    OF_A_RUN,
+    check_fields,
     check_unchanged,
     load_checkpoint,
     load_weights,
@@ -50,7 +52,8 @@ class HookedTrainer(Base):
         best_epoch: epoch of the best validation, -1 before.
         curve: of each epoch its number, training seconds (discovery included but for the first),
             mean loss of a batch, and metrics on validation or None.
-        resume_file: state to go on from, written before each epoch, removed at the end.
+        resume_file: state to go on from, written before each epoch; to be removed when all is
+            reported.
     """
 
     def __init__(self, config: Any, model: Any) -> None:
@@ -88,9 +91,10 @@ class HookedTrainer(Base):
             leave=False,
         ) as bar:
             self._epoch_bar = bar
-            result = super().fit(train_data, valid_data, **{**kwargs, "verbose": False})
-        processes.from_first(lambda: self.resume_file.unlink(missing_ok=True))
-        return result
+            try:
+                return super().fit(train_data, valid_data, **{**kwargs, "verbose": False})
+            except Diverged as error:
+                raise Diverged(f"epoch {self._epoch}, {error}; {self._kept()}") from error
 
     def keep(self) -> None:
         """Keep the model as it is, its interests discovered: nothing is tuned."""
@@ -122,6 +126,7 @@ class HookedTrainer(Base):
             train_data.generator.set_state(self._resumed["shuffle"].cpu())
             set_random_state(self._resumed["random"][processes.rank()])
             self._resumed = None
+        self._epoch, self._checked = epoch_idx, 0
         start = time.perf_counter()
         release_free_memory()
         if hasattr(self.model, "discover_interests"):
@@ -159,11 +164,11 @@ class HookedTrainer(Base):
     def _train_batches(self, train_data: Any, show_progress: bool) -> float:
         """RecBole's epoch of one process, without waiting for the device in any step."""
         self.model.train()
-        total = torch.zeros((), device=self.device)
+        losses = torch.zeros(len(train_data), device=self.device)
         bar = recbole_trainer.tqdm(
             train_data, desc="train", disable=None if show_progress else True
         )
-        for batch in bar:
+        for number, batch in enumerate(bar):
             batch = batch.to(self.device)
             self.optimizer.zero_grad()
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.enable_amp):
@@ -173,9 +178,10 @@ class HookedTrainer(Base):
             if self.clip_grad_norm:
                 torch.nn.utils.clip_grad_norm_(self.model.parameters(), **self.clip_grad_norm)
             self.optimizer.step()
-            total += loss.detach()
-        self._check_nan(total)
-        return float(processes.total(total)) / processes.world_size()
+            losses[number] = loss.detach()
+        losses = processes.total(losses) / processes.world_size()
+        self._check_nan(losses)
+        return float(losses.sum())
 
     def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> tuple[float, dict]:
         result = self.evaluate(valid_data, load_best_model=False, show_progress=show_progress)
@@ -192,9 +198,21 @@ class HookedTrainer(Base):
         )
         return score, result
 
-    def _check_nan(self, loss: Tensor) -> None:
-        if torch.isnan(loss):
-            raise Diverged("the training loss is not a number; try a lower --learning_rate")
+    def _check_nan(self, losses: Tensor) -> None:
+        """See to the loss of the next batch, as RecBole's loop asks, or to those of an epoch."""
+        wrong = losses.detach().flatten().isnan().nonzero()
+        if len(wrong):
+            batch = self._checked + int(wrong[0])
+            raise Diverged(
+                f"batch {batch} (from 0): the training loss is not a number; try a lower "
+                "--learning_rate"
+            )
+        self._checked += losses.numel()
+
+    def _kept(self) -> str:
+        if self.best_epoch < 0:
+            return "no checkpoint has been kept yet"
+        return f"the best checkpoint, of epoch {self.best_epoch}, is {self.saved_model_file}"
 
     # --- checkpoints ------------------------------------------------------------------------
 
@@ -242,6 +260,7 @@ class HookedTrainer(Base):
         state = load_checkpoint(path)
         if "optimizer" not in state:
             raise UsageError(f"--resume={path}: this run is finished; see the command `evaluate`")
+        check_fields(path, state, OF_A_RUN)
         check_unchanged(state["config"], self.config.resolved, LEAVES_TRAINING)
         if len(state["random"]) != processes.world_size():
             raise UsageError(
@@ -254,9 +273,15 @@ class HookedTrainer(Base):
             )
         self.saved_model_file = str(Path(path).with_suffix(".pth"))
         self._load(path, state)
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self._average:
-            self._average.load_state(state["average"])
+        try:
+            self.optimizer.load_state_dict(state["optimizer"])
+            if self._average:
+                self._average.load_state(state["average"])
+            torch.Generator().set_state(state["shuffle"].cpu())
+            set_random_state(state["random"][processes.rank()])
+        except Exception as error:  # each of these fails in its own way
+            reason = f"{type(error).__name__}: {error}"
+            raise UsageError(f"--resume={path}: damaged: {reason}") from error
         self.start_epoch, self.best_epoch = state["epoch"], state["best_epoch"]
         self.best_valid_score = state["best_valid_score"]
         self.best_valid_result = state["best_valid_result"]

@@ -289,7 +289,8 @@ def test_weights_that_are_not_numbers(
     assert main(tiny_words(shop, epochs=1, checkpoint_dir="a")) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line == (
-        "recbole-missrec: the training loss is not a number; try a lower --learning_rate"
+        "recbole-missrec: epoch 0, batch 0 (from 0): the training loss is not a number; try a "
+        "lower --learning_rate; no checkpoint has been kept yet"
     )
     assert main(tiny_words(shop, epochs=0, checkpoint_dir="b")) == 1
     (line,) = capsys.readouterr().err.splitlines()

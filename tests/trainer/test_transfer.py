@@ -110,7 +110,7 @@ def test_ids_may_be_added_or_left(source_shop: Path, target_shop: Path) -> None:
 
 def test_through_a_file(source_shop: Path, target_shop: Path, tmp_path: Path) -> None:
     checkpoint = pretrained(source_shop)
-    save_checkpoint(tmp_path / "a.pth", checkpoint)
+    save_checkpoint(tmp_path / "a.pth", {**checkpoint, "dataset": "tiny"})
     model, again = new_model(target_shop), new_model(target_shop)
     load(load_checkpoint(tmp_path / "a.pth"), model)
     load(checkpoint, again)

@@ -1,0 +1,1 @@
+"""Faults that take long to try: ``python -m benchmarks.stress_faults``."""

@@ -1,0 +1,40 @@
+"""The stress of faults in its smallest form: one command, killed once, without disks."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.faults.whole import broken_files
+from benchmarks.stress_faults import main
+
+
+@pytest.mark.slow  # eleven interpreters start
+def test_a_killed_command_ends_as_undisturbed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "table.json"
+    words = ["--kinds=remove-items", "--kills=1", "--disks=0", f"--out={out}"]
+    assert main([*words, f"--folder={tmp_path / 'runs'}"]) == 0
+    (row,) = json.loads(out.read_text())["rows"]
+    assert (row["kind"], row["fault"], row["killed"]) == ("remove-items", "kill 1 of 1", True)
+    assert (row["broken"], row["changed"], row["again"], row["same"]) == ([], [], 0, True)
+    assert "| remove-items | kill " in out.with_suffix(".md").read_text()
+    assert main([*words, "--folder=not needed"]) == 0  # what is done is kept
+    assert "remove-items" in capsys.readouterr().out
+    out.write_text(json.dumps({**json.loads(out.read_text()), "rows": [{**row, "same": False}]}))
+    assert main([*words, "--folder=not needed"]) == 1
+
+
+def test_an_unknown_kind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--kinds=bild", f"--out={tmp_path / 'table.json'}"]) == 2
+    assert capsys.readouterr().err == "--kinds=bild: no such kind; did you mean 'build'?\n"
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.pth", "a.safetensors", "a.parquet", "a.html"])
+def test_half_a_file_is_seen(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b'{"half": ')
+    (tmp_path / f".{name}.1.tmp").write_bytes(b"being written")
+    (tmp_path / "log.txt").write_bytes(b"what was printed")
+    (broken,) = broken_files(tmp_path)
+    assert broken.startswith(f"{name}: ")
