@@ -5,15 +5,14 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from functools import partial
-from importlib.util import find_spec
 from typing import Any
 
 import yaml
 from recbole.utils import argument_list
-from torch.nn import ModuleDict
 
 from recbole_missrec.data.completion import COMPLETIONS
 from recbole_missrec.errors import UsageError, nearest
+from recbole_missrec.option_rules import check_inner, check_together
 from recbole_missrec.protocol import check_protocol
 
 # of a model whose default is among them: an option of another model may have the same name
@@ -98,10 +97,6 @@ RANGES: dict[str, tuple[float, float]] = {
 TEXTS = ("result_file", "per_user", "resume", "build", "pretrained")
 MAPPINGS = ("clip_grad_norm", "seq_len", "threshold", "val_interval")
 OPTIONAL = ("max_train_prefixes", "max_eval_users", "knn_neighbours")  # None turns them off
-BUILDER = "python -m dataset_builders "
-INTERVALS = ("user_inter_num_interval", "item_inter_num_interval")
-_BOUND = r"\s*-?(inf|\d+(\.\d+)?)\s*"
-INTERVAL = re.compile(rf"[\[(]{_BOUND},{_BOUND}[\])](;[\[(]{_BOUND},{_BOUND}[\])])*")
 
 
 class OptionLoader(yaml.SafeLoader):
@@ -184,8 +179,8 @@ def check_values(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> None
             if not low <= value <= high:
                 raise UsageError(f"--{key}={value}: must lie between {low:g} and {high:g}")
     check_protocol(values)
-    _check_inner(values)
-    _check_together(values)
+    check_inner(values)
+    check_together(values)
 
 
 def _check_type(key: str, value: Any, default: Any) -> None:
@@ -211,111 +206,3 @@ def _check_type(key: str, value: Any, default: Any) -> None:
 
 def _as_compared(key: str, value: Any) -> Any:
     return str(value).lower() if key in ("learner", "state") else value  # RecBole ignores case
-
-
-def _check_inner(values: Mapping[str, Any]) -> None:
-    """Values within mappings and texts, which RecBole would misread without a word."""
-    for key in INTERVALS:
-        _check_interval(f"--{key}", values[key])
-    for field, interval in (values["val_interval"] or {}).items():
-        if not isinstance(interval, list):  # of a field of tokens
-            _check_interval(f"--val_interval: {field}", interval)
-    for field, length in (values["seq_len"] or {}).items():
-        if type(length) is not int or length < 1:
-            raise UsageError(f"--seq_len: {field}: {length} must be a whole number above 0")
-    for key, bound in (values["clip_grad_norm"] or {}).items():
-        if key not in ("max_norm", "norm_type"):
-            near = nearest(str(key), ["max_norm", "norm_type"])
-            raise UsageError(f"--clip_grad_norm: unknown '{key}'; {near}")
-        if type(bound) not in (int, float) or not bound > 0:
-            raise UsageError(f"--clip_grad_norm: {key}: {bound} must be a number above 0")
-    for file, columns in (values["load_col"] or {}).items():
-        if not isinstance(columns, list | None) and columns != "*":
-            raise UsageError(f"--load_col: {file}: {columns} must be a list of columns, or '*'")
-
-
-def _check_interval(name: str, interval: Any) -> None:
-    if interval is not None and not INTERVAL.fullmatch(str(interval)):
-        raise UsageError(f"{name}: '{interval}' is no interval; write one like '[5,inf)'")
-
-
-def _check_together(values: Mapping[str, Any]) -> None:
-    for key in ("save_dataset", "save_dataloaders"):
-        if values.get(key):
-            raise UsageError(
-                f"--{key}=True: RecBole's cache does not notice changed features; leave it False"
-            )
-    for key in ("dataset_save_path", "dataloaders_save_path"):
-        if values.get(key):
-            raise UsageError(f"--{key}={values[key]}: a pickle, whose code would run; leave it out")
-    if values.get("log_wandb") and not find_spec("wandb"):
-        raise UsageError("--log_wandb=True: wandb is not installed; `pip install wandb`")
-    if values["result_file"] and values["result_file"] == values["per_user"]:
-        raise UsageError(f"--per_user={values['per_user']}: is the result_file; name another file")
-    if values["build"] and not values["build"].startswith(BUILDER):
-        raise UsageError(f"--build={values['build']}: must begin with `{BUILDER.strip()}`")
-    method = values.get("interest_method")
-    if method == "dpc_knn_ivf" and not find_spec("faiss"):
-        raise UsageError(f"--interest_method={method}: needs faiss; `pip install faiss-cpu`")
-    if values.get("interest_warm_start") and method not in ("kmeans", "auto"):
-        raise UsageError(f"--interest_warm_start=True: only for kmeans or auto, not {method}")
-    if not isinstance(values.get("map_features"), bool | None):
-        raise UsageError(f"--map_features={values['map_features']}: must be True or False")
-    _check_rates(values)
-    if values.get("missing") == "token" and "structure" not in values:
-        raise UsageError("--missing=token: only for MISSRec; nearest: mask")
-    modalities = values.get("modalities")
-    if modalities is not None and not (
-        isinstance(modalities, list)
-        and modalities
-        and all(re.fullmatch(r"[A-Za-z]\w*", str(name)) for name in modalities)
-        and not any(hasattr(ModuleDict, name) for name in modalities)
-        and len(set(modalities)) == len(modalities)
-    ):
-        raise UsageError(f"--modalities={modalities}: must be a list of names, like [text, image]")
-    if {"n_heads", "hidden_size"} <= values.keys() and values["hidden_size"] % values["n_heads"]:
-        raise UsageError(
-            f"--n_heads={values['n_heads']}: must divide hidden_size {values['hidden_size']}"
-        )
-    _check_transfer(values)
-    if values.get("roles", "item_queries") != "item_queries" and (
-        values["structure"] != "encoder_decoder"
-    ):
-        raise UsageError(
-            f"--roles={values['roles']}: only with --structure=encoder_decoder, "
-            f"not {values['structure']}"
-        )
-
-
-def _check_rates(values: Mapping[str, Any]) -> None:
-    """Rates of ``modality_dropout``: one for all modalities, or one for each that is named."""
-    given = values.get("modality_dropout", 0.0)
-    rates = given if isinstance(given, dict) else {"": given}
-    for name, rate in rates.items():
-        if name and name not in (values["modalities"] or [name]):
-            near = nearest(str(name), values["modalities"])
-            raise UsageError(f"--modality_dropout={given}: no modality '{name}'; {near}")
-        if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate < 1:
-            raise UsageError(
-                f"--modality_dropout={given}: rates must be numbers from 0 to below 1, like 0.2 or "
-                "{text: 0.3}"
-            )
-
-
-def _check_transfer(values: Mapping[str, Any]) -> None:
-    """What a pre-training gives away, and what starts from one."""
-    if values.get("softmax") == "in_batch" and values["item_mm_fusion"] == "dynamic_instance":
-        raise UsageError(
-            "--item_mm_fusion=dynamic_instance: a pre-training has nothing to give to other items "
-            "so; use dynamic_shared"
-        )
-    if "fresh_adapters" in values and not isinstance(values["fresh_adapters"], list):
-        raise UsageError(
-            f"--fresh_adapters={values['fresh_adapters']}: must be a list of names, like [image]"
-        )
-    if values.get("tune") == "lora" and not find_spec("peft"):
-        raise UsageError("--tune=lora: needs peft; `pip install peft`")
-    if values.get("tune") == "none" and not values["pretrained"]:
-        raise UsageError("--tune=none: there is nothing to evaluate without --pretrained=FILE")
-    if values.get("tune") == "none" and values["item_ids"]:
-        raise UsageError("--tune=none: item ids would stay random; add --item_ids=False")

@@ -20,6 +20,7 @@ from recbole_missrec.losses.orthogonality import ORTHOGONALITY
 from recbole_missrec.model.dropout import dropout
 from recbole_missrec.model.fusion import CandidateFusion
 from recbole_missrec.model.history import History, HistoryBias
+from recbole_missrec.model.initial import forget, normal_weights
 from recbole_missrec.model.items import ItemSide, ItemTable
 from recbole_missrec.model.objectives import CHUNK, OBJECTIVES, chunks, copy_contrast
 from recbole_missrec.model.packing import Packed, PackedInteraction, Packer
@@ -90,8 +91,9 @@ class MISSRec(ItemSide, SequentialRecommender):
         counts = torch.bincount(bought, minlength=self.n_items)
         self.fusion = CandidateFusion(config["item_mm_fusion"], counts, len(present), dim)
         self.history_bias = HistoryBias() if config["history_bias"] else None
-        self._initialise(config["initializer_range"])
-        self._forget_ids(dataset)
+        normal_weights(self, config["initializer_range"], spared=self.adapters)
+        if self.item_embedding is not None:
+            forget(self.item_embedding, items_read(dataset.inter_feat, self.ITEM_ID))
         if config["softmax"] == "sampled":
             sold = counts + 1
             sold[0] = 0  # padding is never drawn
@@ -114,28 +116,6 @@ class MISSRec(ItemSide, SequentialRecommender):
             self.register_buffer(name, features, persistent=False)
         else:
             setattr(self, name, features)
-
-    def _initialise(self, std: float) -> None:
-        """Normal weights, as the released code: not the adapters, nor attention's in-projection."""
-        adapters = set(self.adapters.modules())
-        for module in self.modules():
-            if isinstance(module, nn.Linear | nn.Embedding) and module not in adapters:
-                nn.init.normal_(module.weight, std=std)
-                if isinstance(module, nn.Linear):
-                    nn.init.zeros_(module.bias)
-
-    def _forget_ids(self, dataset: Any) -> None:
-        """No id embedding for padding, nor for items that the training never reads.
-
-        Nothing would teach these anything but to be no target: their features alone say what they
-        are. They stay zero, since neither histories nor scores give them a gradient.
-        """
-        if self.item_embedding is not None:
-            known = torch.zeros(self.n_items, dtype=torch.bool)
-            known[items_read(dataset.inter_feat, self.ITEM_ID)] = True
-            known[0] = False
-            with torch.no_grad():
-                self.item_embedding.weight[~known] = 0
 
     def train(self, mode: bool = True) -> "MISSRec":
         """Switch mode; a new pass begins, so that an evaluation computes the items anew."""

@@ -15,6 +15,7 @@ import torch
 
 from recbole_missrec.cli import main
 from recbole_missrec.evaluation.per_user import read_per_user
+from recbole_missrec.model import initial, missrec
 from recbole_missrec.model.missrec import MISSRec
 from recbole_missrec.quick_start import prepare, stored_config
 from recbole_missrec.registry import get_model
@@ -278,13 +279,13 @@ def test_epochs_without_validation_are_logged_too(
 def test_weights_that_are_not_numbers(
     shop: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    initialise = MISSRec._initialise
+    normal_weights = initial.normal_weights
 
-    def broken(self: MISSRec, std: float) -> None:
-        initialise(self, std)
-        torch.nn.init.constant_(self.position_embedding.weight, torch.nan)
+    def broken(model: MISSRec, std: float, spared: torch.nn.Module) -> None:
+        normal_weights(model, std, spared)
+        torch.nn.init.constant_(model.position_embedding.weight, torch.nan)
 
-    monkeypatch.setattr(MISSRec, "_initialise", broken)
+    monkeypatch.setattr(missrec, "normal_weights", broken)
     capsys.readouterr()
     assert main(tiny_words(shop, epochs=1, checkpoint_dir="a")) == 1
     (line,) = capsys.readouterr().err.splitlines()
