@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from dataset_builders.card import FeatureFacts, make_card, read_card, write_card
+from dataset_builders.card import FeatureFacts, bare_items, make_card, read_card, write_card
 from dataset_builders.dataset_files import (
     DatasetContent,
     check_content,
@@ -26,7 +26,7 @@ from dataset_builders.encoding import encode, input_digest
 from dataset_builders.pictures import Limits, fetch_pictures
 from dataset_builders.word_drop import check_encoders, drop_words
 from recbole_missrec import processes
-from recbole_missrec.data.features import AUGMENTED, read_features, write_features
+from recbole_missrec.data.features import AUGMENTED, read_features, read_tokens, write_features
 from recbole_missrec.errors import UsageError
 
 
@@ -99,10 +99,16 @@ def build_dataset(content: DatasetContent, out: Path, settings: Settings = Setti
                 )
         if processes.rank() > 0:
             return ""
-        card = make_card(content, facts, augmented, settings.command)
+        card = make_card(content, facts, augmented, _count_bare(content, built), settings.command)
         write_card(card, content.interactions, built)
         kept = move_files(built, target, _older_files(target))
-    return _summary(content, out, facts, augmented, card["counts"], kept)
+    return _summary(content, out, facts, augmented, card, kept)
+
+
+def _count_bare(content: DatasetContent, built: Path) -> int:
+    """Items that have features of no modality."""
+    tokens = {token for path in built.glob("*.safetensors") for token in read_tokens(path)}
+    return int((~content.interactions["item_id"].drop_duplicates().isin(tokens)).sum())
 
 
 def _summary(
@@ -110,9 +116,10 @@ def _summary(
     out: Path,
     facts: Mapping[str, FeatureFacts],
     augmented: Mapping[str, FeatureFacts],
-    counts: Mapping[str, int],
+    card: Mapping[str, Any],
     kept: list[str],
 ) -> str:
+    counts = card["counts"]
     words = "" if out == Path("dataset") else f" --data_path={shlex.quote(str(out))}"
     if not facts:
         words += " --model=SASRec"
@@ -124,6 +131,7 @@ def _summary(
             "  {users:,} users, {items:,} items, {interactions:,} interactions".format(**counts),
             *(f"  {m}: {fact.described(counts['items'])}" for m, fact in facts.items()),
             *(f"  {m}, augmented: {f.described(counts['items'])}" for m, f in augmented.items()),
+            *(f"  {bare_items(number)}" for number in [card["bare"]] if facts and number),
             *(f"  kept {len(kept):,} other files in the folder, such as {x}" for x in kept[:1]),
             f"card: {out / content.name / 'README.md'}",
             f"next: python run_recbole_missrec.py --dataset={content.name}{words}",

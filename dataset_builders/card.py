@@ -70,6 +70,7 @@ def make_card(
     content: DatasetContent,
     facts: Mapping[str, FeatureFacts],
     augmented: Mapping[str, FeatureFacts],
+    bare: int,
     command: tuple[str, ...],
 ) -> dict[str, Any]:
     """Everything that the card says but the digests of the files.
@@ -78,6 +79,7 @@ def make_card(
         content: the data set.
         facts: modality -> what is said of it.
         augmented: the same of features of augmented texts.
+        bare: items that have features of no modality.
         command: words of the command line that made it.
     """
     inter, origin = content.interactions, content.origin
@@ -108,12 +110,18 @@ def make_card(
         "popularity": _quantiles(inter["item_id"]),
         "features": {modality: asdict(fact) for modality, fact in facts.items()},
         AUGMENTED: {modality: asdict(fact) for modality, fact in augmented.items()},
+        "bare": bare,
         "versions": {
             package: version(package)
             for package in PACKAGES
             if any(Distribution.discover(name=package))  # the last two are an extra
         },
     }
+
+
+def bare_items(number: int) -> str:
+    """What becomes of items that have features of no modality."""
+    return f"items without features: {number:,}; without item ids a model ranks them last"
 
 
 def without_passwords(text: str) -> str:
@@ -184,6 +192,8 @@ def page(card: Mapping[str, Any]) -> str:
     made |= {f"{modality}, augmented": fact for modality, fact in card.get(AUGMENTED, {}).items()}
     for name, fact in made.items():
         lines.append(_row(name, FeatureFacts(**fact).described(counts["items"])))
+    if made and card.get("bare"):
+        lines += ["", f"**{bare_items(card['bare'])}.**"]
     if card["steps"]:
         lines += ["", "## Steps", "", "| step | left |", "| --- | --- |"]
         lines += [_row(*step) for step in card["steps"]]

@@ -189,6 +189,10 @@ def test_texts_and_pictures_become_features(tmp_path: Path) -> None:
         in (summary.splitlines())
     )
     card = read_card(folder)
+    told = "items without features: 1; without item ids a model ranks them last"
+    assert f"  {told}" in summary.splitlines()
+    assert f"**{told}.**" in (folder / "README.md").read_text().splitlines()
+    assert card["bare"] == 1
     assert card["command"] == "python words"
     assert card["features"]["image"]["not_encoded"] == {"does not decode": 1}
     assert [path.name for path in tmp_path.iterdir()] == ["words"]
