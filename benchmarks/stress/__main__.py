@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_dataset(parser)
     add_seeds(parser, "docs/results/stress")
     parser.add_argument("--parts", default=",".join(PARTS), help=f"default: {','.join(PARTS)}")
-    parser.add_argument("--only", default="", metavar="TEXT", help="runs whose labels hold it")
+    parser.add_argument("--only", default="", metavar="PATTERN", help="runs with such labels")
     parser.add_argument("--parallel", type=positive, default=1, metavar="N", help="runs at a time")
     args = parser.parse_args(argv)
     return report([args.folder / f"{args.dataset}.json"], lambda: run(args), summary)
@@ -69,13 +70,12 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         if part not in PARTS:
             raise UsageError(f"--parts={args.parts}: no part '{part}'; {nearest(part, PARTS)}")
     plans = {part: plan(part, args) for part in PARTS}
-    wanted = [
-        run for part in args.parts.split(",") for run in plans[part] if args.only in run.label
-    ]
-    left = [run for run in wanted if not result_path(args.folder, run).is_file()]
+    parts = args.parts.split(",")
+    named = [run for part in parts for run in plans[part] if re.search(args.only, run.label)]
+    left = [run for run in named if not result_path(args.folder, run).is_file()]
     hours = len(left) * MINUTES / 60
-    say(f"{len(left)} of {len(wanted)} runs to train: about {hours:.1f} h of a core")
-    train(wanted, args.folder, args.threads, args.parallel, checkpoints=True)
+    say(f"{len(left)} of {len(named)} runs to train: about {hours:.1f} h of a core")
+    train(named, args.folder, args.threads, args.parallel, checkpoints=True)
     for done in finished(plans["whole"], args.folder):
         for condition in CONDITIONS:
             under(condition, done, args.folder)
