@@ -85,7 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(words)
     except (UsageError, Diverged) as error:
         rank = os.environ.get("RANK", "0")
-        print(f"recbole-missrec: {f'process {rank}: ' * (rank != '0')}{error}", file=sys.stderr)
+        said = " ".join(str(error).splitlines())
+        print(f"recbole-missrec: {f'process {rank}: ' * (rank != '0')}{said}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
     except OSError as error:  # of a file that RecBole reads or writes
         where = f"{error.filename}: " if error.filename else ""

@@ -96,16 +96,20 @@ def disk(folder: Path, size: int) -> Iterator[Path]:
 
 
 def room(job: Job, base: Path, folder: Path) -> tuple[int, int]:
-    """Bytes that a job finds in its folder and, on a large disk, those that it leaves."""
-    used = []
+    """Bytes that a job finds in its folder and, on a large disk, those in use at most."""
     with disk(folder, ENOUGH):
         begin(job, base, folder)
-        for run in (False, True):
-            if run:
-                _finish(job, folder)
-            there = os.statvfs(folder)
-            used.append((there.f_blocks - there.f_bfree) * there.f_bsize)
-    return used[0], used[1]
+        used = [_used(folder)]
+        process = command(job.module, job.words(folder), folder)
+        while process.poll() is None:
+            used.append(_used(folder))
+            time.sleep(0.005)
+    return used[0], max(used)
+
+
+def _used(folder: Path) -> int:
+    there = os.statvfs(folder)
+    return (there.f_blocks - there.f_bfree) * there.f_bsize
 
 
 def _finish(job: Job, folder: Path) -> int:
@@ -131,4 +135,4 @@ def _go_on(job: Job, folder: Path, expected: Any) -> dict[str, Any]:
 
 def _said(folder: Path) -> str:
     lines = (folder / "log.txt").read_text(encoding="utf-8", errors="replace").splitlines()
-    return lines[-1] if lines else ""
+    return lines[-1].replace(f"{folder}/", "") if lines else ""

@@ -1,5 +1,6 @@
 """Checkpoints: tensors and plain values, loadable with ``weights_only=True``, written whole."""
 
+import json
 import random
 import zipfile
 from collections.abc import Collection, Mapping
@@ -75,6 +76,7 @@ def load_checkpoint(
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UsageError(f"{path}: not a checkpoint of recbole-missrec ({FORMAT})")
     check_fields(path, content, fields)
+    check_json(path, content, ("config", "curve"))
     return content
 
 
@@ -95,6 +97,19 @@ def check_fields(path: str | Path, content: Mapping[str, Any], fields: Mapping[s
         if not isinstance(content[name], kind):
             found = type(content[name]).__name__
             raise UsageError(f"{path}: damaged: its {name} is {found}, not {kind.__name__}")
+
+
+def check_json(path: str | Path, content: Mapping[str, Any], names: Collection[str]) -> None:
+    """See that values are of numbers and text alone, so that a result can hold them.
+
+    Raises:
+        UsageError: names one that is not.
+    """
+    for name in names:
+        try:
+            json.dumps(content.get(name))
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"{path}: damaged: its {name} is not of numbers and text") from error
 
 
 def load_weights(
@@ -123,8 +138,10 @@ def load_weights(
     if ids is not None and not 0 <= ids.min() <= ids.max() < len(model.centroids):
         raise UsageError(f"{path}: damaged: interest_ids without a centroid")
     others, own = state.get("other_parameter") or {}, model.other_parameter() or {}
-    if others.keys() - own.keys():  # RecBole would set any attribute
+    if not isinstance(others, dict) or others.keys() - own.keys():
+        # RecBole would set any attribute
         raise UsageError(f"{path}: damaged: other_parameter is not of {type(model).__name__}")
+    check_json(path, others, ("health",))
     model.load_other_parameter(others)
 
 

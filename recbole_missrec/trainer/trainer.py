@@ -277,6 +277,7 @@ class HookedTrainer(Base):
             self.optimizer.load_state_dict(state["optimizer"])
             if self._average:
                 self._average.load_state(state["average"])
+            sum(epoch["seconds"] for epoch in state["curve"])
             torch.Generator().set_state(state["shuffle"].cpu())
             set_random_state(state["random"][processes.rank()])
         except Exception as error:  # each of these fails in its own way

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from recbole_missrec.cli import main
@@ -28,6 +28,7 @@ HEADER = "user_id:token\titem_id:token\ttimestamp:float"
 FUZZ = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    phases=set(Phase) - {Phase.shrink},  # which would train for minutes
 )
 
 
