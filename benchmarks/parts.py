@@ -88,10 +88,11 @@ def step_parts(bench: Bench, batch: Interaction) -> dict[str, Callable[[], Tenso
         Functions by name; those that a backward pass goes through give a scalar.
     """
     model = bench.model.train()
-    packed: Packed = model.packed(batch).packed
+    laid_out = model.packed(batch)
+    packed: Packed = laid_out.packed
     targets = batch[model.POS_ITEM_ID] - 1
     table = model.item_table(slice(0, model.n_items))
-    history = model.history(batch)
+    history = model.history(laid_out)
     inputs = _leaf(F.embedding(packed.items[packed.item], model.history_inputs(table)))
     centroids = model.centroids[packed.distinct]
     interests = model.encoder(centroids, packed.interests, packed.interest)

@@ -61,7 +61,8 @@ class HistoryBias(nn.Module):
         bias = anywhere + at_the_end * (history.items == last)  # [batch, length]
         here = (history.items >= max(1, candidates.start)) & (history.items < candidates.stop)
         place = (history.items - candidates.start).masked_fill(~here, 0)
-        return scores.scatter_add_(1, place, bias * (here & first_times(history.items)))
+        bias = bias * (here & first_times(history.items))
+        return scores.scatter_add_(1, place, bias.to(scores.dtype))
 
 
 def first_times(items: Tensor) -> Tensor:

@@ -108,7 +108,7 @@ class MISSRec(ItemSide, SequentialRecommender):
         self.health: dict[str, float] = {}  # of the last discovery, see Health
         self.other_parameter_name = ["health"]  # RecBole keeps it in checkpoints
         self._candidates: ItemTable | None = None  # all items, kept for an evaluation pass
-        self.train()
+        self._find_without_id()
 
     def _hold(self, name: str, features: Any) -> None:
         """Frozen features, out of checkpoints; those that stay in their files do not move along."""
@@ -120,11 +120,14 @@ class MISSRec(ItemSide, SequentialRecommender):
     def train(self, mode: bool = True) -> "MISSRec":
         """Switch mode; a new pass begins, so that an evaluation computes the items anew."""
         self._candidates = None
-        if self.item_embedding is not None:
-            self.without_id = ~self.item_embedding.weight.detach().any(1)  # [n_items]
+        self._find_without_id()
         if self.training and not mode and self.options["interest_gradient"]:
             self.centroids.copy_(self.interest_means().detach())
         return super().train(mode)
+
+    def _find_without_id(self) -> None:
+        if self.item_embedding is not None:
+            self.without_id = ~self.item_embedding.weight.detach().any(1)  # [n_items]
 
     def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
         """As of any module; what was kept of the items before is forgotten."""

@@ -99,7 +99,7 @@ def test_what_has_no_id_is_scored_by_its_features(shop: Path) -> None:
     model.eval()
     tokens = model.all_candidates().tokens
     cosines = u @ tokens[:, [like]].transpose(1, 2)
-    expected = model.fusion(cosines, torch.ones(2, 1, dtype=torch.bool)) / 0.1
+    expected = model.fusion(cosines, torch.ones(2, 1, 1, dtype=torch.bool), [like], u) / 0.1
     torch.testing.assert_close(model.full_sort_predict(batch)[:, 25:], expected)
 
 
