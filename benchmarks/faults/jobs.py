@@ -172,8 +172,8 @@ JOBS = {
         "recbole_missrec",
         lambda _: ["remove-items", *MODEL, "--items=p00001,p00002"],
         ("model.pth",),
-        ("model.*",),
-        digests("model.*"),
+        ("model.pth",),
+        lambda folder: load_checkpoint(folder / "model.items", fields={}),  # of no added items
     ),
 }
 
