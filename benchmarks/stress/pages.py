@@ -41,16 +41,15 @@ def write_pages(result: dict[str, Any], folder: Path) -> None:
         Part("Short histories", [short(result)], []),
         Part("Items that are new", [cold(result)], []),
         Part("Fusion by what an item has", [fusions(result), weights(result)], []),
+        Part("Not trained, for want of time", [left(result)], []),
     ]
     filled = [
         Part(part.title, [table for table in part.tables if table.rows], []) for part in parts
     ]
-    missing = [[Cell(label)] for label in result["left"]]
-    notices = [Table("left", "Not trained, for want of time", ["run"], missing)] if missing else []
     chapter = Chapter(name, _summary(result), "", [part for part in filled if part.tables])
     for path, text in (
-        (folder / f"{name}.md", markdown_report([chapter], notices, [], TITLE)),
-        (folder / f"{name}.html", render([chapter], notices, [], TITLE)),
+        (folder / f"{name}.md", markdown_report([chapter], [], [], TITLE)),
+        (folder / f"{name}.html", render([chapter], [], [], TITLE)),
     ):
         with replacing(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
@@ -201,6 +200,16 @@ def fusions(result: dict[str, Any]) -> Table:
         ("A quarter of the items lacks the text, another the picture, drawn by the seed. 95 % "
          "intervals over users, means of the seeds' ends.",),
     )  # fmt: skip
+
+
+def left(result: dict[str, Any]) -> Table:
+    """What has not been trained."""
+    seeds: dict[str, list[str]] = {}
+    for run in result["left"]:
+        label, _, seed = run.rpartition(", seed ")
+        seeds.setdefault(label, []).append(seed)
+    rows = [[Cell(label), Cell(" ".join(missing))] for label, missing in seeds.items()]
+    return Table("left", "Runs that are left", ["model", "seeds"], rows)
 
 
 def weights(result: dict[str, Any]) -> Table:
