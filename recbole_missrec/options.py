@@ -56,6 +56,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "ema_decay": (0.0, 0.99999),
     "stopping_step": (0, 10**6),
     "eval_step": (0, 10**6),
+    "loss_decimal_place": (0, 100),
+    "metric_decimal_place": (0, 100),
     "worker": (0, 1024),
     "embedding_size": (1, 10**5),
     "hidden_size": (1, 10**5),

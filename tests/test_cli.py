@@ -94,6 +94,7 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Refused:
         ("--knn_neighbours=0", "--knn_neighbours=0: must lie between 1 and 1e+06"),
         ("--knn_neighbours=2.5", "--knn_neighbours=2.5: must be a whole number"),
         ("--interest_warm_start=True", "--interest_warm_start=True: only for kmeans or auto, not"),
+        ("--loss_decimal_place=-1", "--loss_decimal_place=-1: must lie between 0 and 100"),
         ("--learning_rate=.nan", "--learning_rate=nan: must lie between 0 and 10"),
         ("--result_file=1", "--result_file=1: must be text; write --result_file=\"'1'\""),
         ("--data_path=3", "--data_path=3: must be text; write --data_path=\"'3'\""),

@@ -137,7 +137,8 @@ def load_weights(
     ids = getattr(model, "interest_ids", None)
     if ids is not None and not 0 <= ids.min() <= ids.max() < len(model.centroids):
         raise UsageError(f"{path}: damaged: interest_ids without a centroid")
-    others, own = state.get("other_parameter") or {}, model.other_parameter() or {}
+    others, own = state.get("other_parameter"), model.other_parameter() or {}
+    others = {} if others is None else others
     if not isinstance(others, dict) or others.keys() - own.keys():
         # RecBole would set any attribute
         raise UsageError(f"{path}: damaged: other_parameter is not of {type(model).__name__}")

@@ -152,6 +152,7 @@ def test_a_type_of_a_parquet_file_is_not_unpickled() -> None:
         ({"state_dict": {1: torch.ones(2)}}, "of a model of other options: "),
         ({"epoch": "last"}, "its epoch is str, not int"),
         ({"other_parameter": {"forward": 1}}, "other_parameter is not of MISSRec"),
+        ({"other_parameter": torch.ones(2)}, "other_parameter is not of MISSRec"),
         ({"interest_ids": 99}, "interest_ids without a centroid"),
         ({"interest_ids": -1}, "interest_ids without a centroid"),
     ],
