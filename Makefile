@@ -32,7 +32,7 @@ check: $(READY) ## lint, format and types
 bench: $(READY) ## a training epoch against its padded form, and against the committed ratios
 	$(BIN)/python -m benchmarks.train_epoch --out results/bench.json --against docs/results/bench.json
 
-stress-faults: $(READY) ## kills, full disks (as root), a million items; about an hour
+stress-faults: $(READY) ## kills, full disks (as root), a million items
 	$(BIN)/python -m benchmarks.stress_faults
 
 browser:

@@ -68,6 +68,11 @@ class MultiModalSequentialDataset(SequentialDataset):
             for modality, items in complete(self.features, by).items():
                 self.present[modality] = self.features[modality].present
                 self.logger.info(f"{modality}: features by {how} for {items:,} items without it")
+            for modality, copies in self.augmented.items():  # which have those of plain texts, too
+                made = (self.features[modality].present & ~copies.present).nonzero().squeeze(1)
+                row = torch.full((self.item_num,), -1)
+                row[made] = torch.arange(len(made))
+                copies.add(self.features[modality][made], row)
 
     def _add(
         self, modality: str, plain: dict[str, FeatureFile], augmented: dict[str, FeatureFile]

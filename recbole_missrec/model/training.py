@@ -43,16 +43,22 @@ class LeftOut(NamedTuple):
     def by(
         cls, options: Any, present: Tensor, slots_of: Callable[[Tensor], Tensor]
     ) -> "LeftOut | None":
-        """What the options ask for: one rate, or one for each modality; None where nothing."""
+        """What the options ask for: one rate, or one for each modality; None where nothing is to be
+        left out, or would leave nothing."""
         rates = modality_rates(options["modality_dropout"], options["modalities"])
-        if not rates.any():
+        if len(rates) == 1 or not rates.any():
             return None
         return cls(rates, options["modality_dropout_of"], present, slots_of)
 
-    def draw(self, number: int, generator: torch.Generator) -> Tensor:
-        """What is kept of some rows or items, bool ``[modalities, number]``; never nothing."""
-        kept = torch.rand(len(self.rates), number, generator=generator) >= self.rates[:, None]
-        return kept | ~kept.any(0)
+    def draw(self, there: Tensor, generator: torch.Generator) -> Tensor:
+        """What is kept of what is there; never nothing of something.
+
+        Args:
+            there: of some rows or items, bool ``[modalities, number]``.
+            generator: of the draws.
+        """
+        kept = there & (torch.rand(there.shape, generator=generator) >= self.rates[:, None])
+        return kept | (there & ~kept.any(0))
 
 
 class TrainingPacker:
@@ -92,9 +98,10 @@ class TrainingPacker:
         fields = interaction[mine.to(interaction[self.target].device)].interaction
         packer, kept, present = self.packer, None, None
         if self.left_out and self.left_out.of != "items":
-            kept = self.left_out.draw(len(lengths), self.generator)[:, mine]  # [modalities, rows]
+            every = torch.ones(len(self.left_out.rates), len(lengths), dtype=torch.bool)
+            kept = self.left_out.draw(every, self.generator)[:, mine]  # [modalities, rows]
         if self.left_out and self.left_out.of != "sequences":
-            present = self.left_out.draw(self.items, self.generator) & self.left_out.present
+            present = self.left_out.draw(self.left_out.present, self.generator)
             interest_ids = packer.interest_ids.masked_fill(~present.T, packer.none)
             packer = packer.over(interest_ids, self.left_out.slots_of(present))
         packed = packer.pack(item_seq[mine], lengths[mine], kept)

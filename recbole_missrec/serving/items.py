@@ -10,7 +10,8 @@ import pandas as pd
 import torch
 
 from recbole_missrec.comparison.words import names
-from recbole_missrec.data.feature_store import FeatureStore, Source
+from recbole_missrec.data.completion import COMPLETIONS, complete, completers
+from recbole_missrec.data.feature_store import FeatureStore
 from recbole_missrec.data.features import item_rows, read_features
 from recbole_missrec.errors import UsageError, nearest
 from recbole_missrec.files import check_writable
@@ -181,19 +182,21 @@ def _added(
             f"add-items: {tokens[known[0]]} is in the catalogue; what was added keeps its vectors, "
             "so that another item needs another token"
         )
-    blocks: Blocks = {}
-    for modality in recommender.config["modalities"]:
-        trained = _trained_source(recommender, modality)
-        added = FeatureStore(len(tokens), trained.matrix.shape[1])
-        if modality in rows:
-            own, matrix = rows[modality]
-            if matrix.shape[1] != added.shape[1]:
-                raise UsageError(
-                    f"add-items: {modality} features of {matrix.shape[1]} numbers; "
-                    f"the model reads {added.shape[1]}"
-                )
-            added.add(matrix, torch.from_numpy(pd.Index(own).get_indexer(tokens)), trained)
-        blocks[modality] = added.in_memory(), added.present
+    config = recommender.config
+    trained = {modality: _trained(recommender, modality) for modality in config["modalities"]}
+    added = {name: FeatureStore(len(tokens), store.shape[1]) for name, store in trained.items()}
+    for modality, (own, matrix) in rows.items():
+        store = added[modality]
+        if matrix.shape[1] != store.shape[1]:
+            raise UsageError(
+                f"add-items: {modality} features of {matrix.shape[1]} numbers; "
+                f"the model reads {store.shape[1]}"
+            )
+        row = torch.from_numpy(pd.Index(own).get_indexer(tokens))
+        store.add(matrix, row, trained[modality].sources[-1])
+    if config["missing"] in COMPLETIONS:
+        complete(added, completers(config["missing"], trained, config["seed"]))
+    blocks: Blocks = {name: (store.in_memory(), store.present) for name, store in added.items()}
     extend(recommender.scorer.model, blocks)  # or the model says that it cannot
     all_texts = overlay.texts + [texts.get(token, "") for token in tokens]
     if overlay.blocks:
@@ -204,7 +207,7 @@ def _added(
     return Overlay(overlay.tokens + tokens, blocks, all_texts, overlay.removed)
 
 
-def _trained_source(recommender: Recommender, modality: str) -> Source:
+def _trained(recommender: Recommender, modality: str) -> FeatureStore:
     """Features of the training, with the mean and scale that they were standardised by."""
     dataset = recommender.config["dataset"]
     file = read_features(recommender.folder / f"{dataset}.{modality}.safetensors")
@@ -214,4 +217,4 @@ def _trained_source(recommender: Recommender, modality: str) -> Source:
     store.add(file.matrix, item_rows(file, token2id, trained)[0])
     if recommender.config["standardise_features"]:
         store.standardise()
-    return store.sources[-1]
+    return store

@@ -130,7 +130,7 @@ def extend(model: Any, blocks: Blocks) -> None:
 def _extend_missrec(model: MISSRec, first: int) -> None:
     """What MISSRec alone has of each item, from item ``first`` on."""
     added = slice(first, model.n_items)
-    model.eval()  # takes notice of items without an id embedding
+    model.train(model.training)  # takes notice of items without an id embedding
     model.slots = model.slots_of(model.present)
     model.fusion.add_items(model.n_items - first)
     present = model.present[:, added]

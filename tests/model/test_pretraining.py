@@ -125,6 +125,13 @@ def test_augmented_features_are_in_the_space_of_the_plain_ones(shop: Path) -> No
     assert list(dataset.augmented) == ["text"]
 
 
+def test_what_is_made_for_an_item_stands_in_its_copies_too(shop: Path) -> None:
+    dataset = MultiModalSequentialDataset(tiny_config(shop, missing="ridge", **PRETRAINING))
+    made = dataset.field2token_id["item_id"]["i1"]  # which has no text
+    assert dataset.features["text"][made].any()
+    assert torch.equal(dataset.augmented["text"][made], dataset.features["text"][made])
+
+
 def test_without_augmented_texts_features_are_dropped(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

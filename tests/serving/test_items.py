@@ -142,6 +142,22 @@ def test_new_items_are_recommended_at_once(
     assert set(row["items"]) == {*kept, "third"} - {"new"}
 
 
+def test_what_a_new_item_lacks_is_made_as_in_the_training(shop: Path) -> None:
+    words = tiny_words(shop, epochs=1, checkpoint_dir="saved", missing="ridge", map_features=True)
+    assert main(words) == 0
+    (path,) = Path("saved").glob("*.pth")
+    text = new_features(shop, "text", {"new": "i3"})  # i3 has no picture either
+    assert main(["add-items", str(path), f"--features={text}"]) == 0
+    recommender = Recommender.load(path)
+    model, new = recommender.scorer.model, recommender.catalogue.row("item", "new")
+    twin = recommender.catalogue.row("item", "i3")
+    assert model.present[:, new].all() and model.present[:, twin].all()
+    for modality in ("text", "image"):
+        features = getattr(model, f"features_{modality}")[torch.tensor([new, twin])]
+        assert features.any(1).all()
+        torch.testing.assert_close(features[0], features[1])
+
+
 def test_texts_and_pictures_through_the_encoders_of_the_checkpoint(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
