@@ -72,8 +72,13 @@ def train_step(model: Any, optimizer: torch.optim.Optimizer, batch: Interaction)
 
 
 def in_fresh_process(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Result of a function in a process of its own."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
+    """Result of a function in a process of its own, forked from one that has done the imports.
+
+    They take seconds, and happen once.
+    """
+    context = get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    with ProcessPoolExecutor(1, mp_context=context) as fresh:
         return fresh.submit(function, *arguments).result()
 
 

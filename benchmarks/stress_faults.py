@@ -94,7 +94,7 @@ def trials(kind: str, args: Any, done: set[tuple[str, str]]) -> Iterator[dict[st
         (args.folder / "base").resolve(),
         args.folder.resolve() / "trial",
     )
-    make_base(base)
+    make_base(base, job)
     expected, seconds = undisturbed(job, base, folder)
     say(f"{kind}: {seconds:.1f} s undisturbed")
     for fault in kills:

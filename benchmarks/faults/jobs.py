@@ -35,6 +35,7 @@ class Job(NamedTuple):
     Attributes:
         module: that is run.
         words: of the command line, given the folder as it is: those to begin, or to go on with.
+        before: steps that make ``base``, in their order.
         needs: paths in ``base`` that are copied into the folder first.
         finished: patterns of files that are never written again.
         result: what is the same however the command was disturbed.
@@ -42,6 +43,7 @@ class Job(NamedTuple):
 
     module: str
     words: Callable[[Path], list[str]]
+    before: tuple[str, ...]
     needs: tuple[str, ...]
     finished: tuple[str, ...]
     result: Callable[[Path], Any]
@@ -60,28 +62,33 @@ def command(module: str, words: list[str], folder: Path) -> subprocess.Popen[byt
         )
 
 
-def make_base(folder: Path) -> None:
-    """Make, once, what jobs begin with: a shop, an older one, a model, a grid's results.
+STEPS = {
+    "older": ("dataset_builders", OLDER),
+    "shop": ("dataset_builders", SAMPLE),
+    "model": ("recbole_missrec", [*TRAIN, "--epochs=2"]),
+    "grid": ("recbole_missrec", [*GRID, "--report=False"]),
+}
+
+
+def make_base(folder: Path, job: Job) -> None:
+    """Make, once, what a job begins with.
 
     Raises:
         UsageError: a command failed.
     """
-    if (folder / "done").exists():
-        return
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "small.yaml").write_text(SMALL, encoding="utf-8")
-    for module, words in (
-        ("dataset_builders", OLDER),
-        ("dataset_builders", SAMPLE),
-        ("recbole_missrec", [*TRAIN, "--epochs=2"]),
-        ("recbole_missrec", [*GRID, "--report=False"]),
-    ):
+    for step in job.before:
+        done = folder / f"{step}.done"
+        if done.exists():
+            continue
+        module, words = STEPS[step]
         if command(module, words, folder).wait():
             raise UsageError(f"{folder / 'log.txt'}: {words[0]} failed")
-    (checkpoint,) = (folder / "saved").glob("*.pth")
-    checkpoint.rename(folder / "model.pth")
-    (folder / "done").touch()
+        if step == "model":
+            (checkpoint,) = (folder / "saved").glob("*.pth")
+            checkpoint.rename(folder / "model.pth")
+        done.touch()
 
 
 def digests(*patterns: str) -> Callable[[Path], dict[str, str]]:
@@ -139,17 +146,23 @@ def _train(folder: Path) -> list[str]:
 
 MODEL = ["model.pth", "--data_path=../base/sets"]
 JOBS = {
-    "build": Job("dataset_builders", lambda _: SAMPLE, (), ("sets/*/*",), digests("sets/**/*")),
+    "build": Job("dataset_builders", lambda _: SAMPLE, (), (), ("sets/*/*",), digests("sets/**/*")),
     "rebuild": Job(
-        "dataset_builders", lambda _: SAMPLE, ("before/sets",), (), digests("sets/**/*")
+        "dataset_builders", lambda _: SAMPLE, ("older",), ("before/sets",), (), digests("sets/**/*")
     ),
-    "train": Job("recbole_missrec", _train, (), (), trained),
+    "train": Job("recbole_missrec", _train, ("shop",), (), (), trained),
     "grid": Job(
-        "recbole_missrec", lambda _: GRID, (), ("out/????????*.json", "out/*.parquet"), compared
+        "recbole_missrec",
+        lambda _: GRID,
+        ("shop",),
+        (),
+        ("out/????????*.json", "out/*.parquet"),
+        compared,
     ),
     "report": Job(
         "recbole_missrec",
         lambda _: ["report", "out"],
+        ("shop", "grid"),
         ("out",),
         ("out/**/*",),
         digests("out/**/*"),
@@ -157,6 +170,7 @@ JOBS = {
     "map": Job(
         "recbole_missrec",
         lambda _: ["map", *MODEL, "--out=map.html"],
+        ("shop", "model"),
         ("model.pth",),
         ("map.html",),
         digests("map.html"),
@@ -164,6 +178,7 @@ JOBS = {
     "export": Job(
         "recbole_missrec",
         lambda _: ["export", *MODEL, "--out=exported"],
+        ("shop", "model"),
         ("model.pth",),
         ("exported/*",),
         digests("exported/*"),
@@ -171,6 +186,7 @@ JOBS = {
     "remove-items": Job(
         "recbole_missrec",
         lambda _: ["remove-items", *MODEL, "--items=p00001,p00002"],
+        ("shop", "model"),
         ("model.pth",),
         ("model.pth",),
         lambda folder: load_checkpoint(folder / "model.items", fields={}),  # of no added items

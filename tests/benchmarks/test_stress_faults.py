@@ -9,19 +9,19 @@ from benchmarks.faults.whole import broken_files
 from benchmarks.stress_faults import main
 
 
-@pytest.mark.slow  # eleven interpreters start
+@pytest.mark.slow  # three interpreters start
 def test_a_killed_command_ends_as_undisturbed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "table.json"
-    words = ["--kinds=remove-items", "--kills=1", "--disks=0", f"--out={out}"]
+    words = ["--kinds=build", "--kills=1", "--disks=0", f"--out={out}"]
     assert main([*words, f"--folder={tmp_path / 'runs'}"]) == 0
     (row,) = json.loads(out.read_text())["rows"]
-    assert (row["kind"], row["fault"], row["killed"]) == ("remove-items", "kill 1 of 1", True)
+    assert (row["kind"], row["fault"], row["killed"]) == ("build", "kill 1 of 1", True)
     assert (row["broken"], row["changed"], row["again"], row["same"]) == ([], [], 0, True)
-    assert "| remove-items | kill " in out.with_suffix(".md").read_text()
+    assert "| build     | kill " in out.with_suffix(".md").read_text()
     assert main([*words, "--folder=not needed"]) == 0  # what is done is kept
-    assert "remove-items" in capsys.readouterr().out
+    assert "build" in capsys.readouterr().out
     out.write_text(json.dumps({**json.loads(out.read_text()), "rows": [{**row, "same": False}]}))
     assert main([*words, "--folder=not needed"]) == 1
 
