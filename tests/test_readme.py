@@ -47,7 +47,7 @@ SIZES = {  # so that benchmarks take seconds
     "stress": "--epochs=1 --seeds=2020 --only=nearest",
     "prepare_data": "--users=1000 --items=300 --interactions=10000 --compared=5000",
 }
-USERS = 150  # of a real data set, that the commands go on with
+USERS = 40  # of a real data set, that the commands go on with
 README = command_blocks((ROOT / "README.md").read_text(encoding="utf-8"))
 ON_REAL_DATA = [block for block in README if any("released/" in line for line in block)]
 

@@ -1,6 +1,6 @@
 """Three training steps, in one process or several: ``python -m tests.trainer.distributed_steps``.
 
-Arguments: options as JSON, and a file for weights and gradients by dtype.
+Arguments: options of each form as JSON, and a file for weights and gradients by form and dtype.
 """
 
 import json
@@ -40,8 +40,8 @@ def steps(options: dict[str, Any], dtype: torch.dtype) -> dict[str, Any]:
 
 if __name__ == "__main__":
     found = {
-        str(dtype): steps(json.loads(sys.argv[1]), dtype)
-        for dtype in (torch.float64, torch.float32)
+        form: {str(dtype): steps(options, dtype) for dtype in (torch.float64, torch.float32)}
+        for form, options in json.loads(sys.argv[1]).items()
     }
     if processes.rank() == 0:
         torch.save(found, sys.argv[2])

@@ -63,23 +63,26 @@ def run(folder: Path, *words: str, processes: int) -> subprocess.CompletedProces
     )
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
-def test_two_processes_take_the_steps_of_one(
-    shops: Path, tmp_path: Path, form: dict[str, Any]
-) -> None:
-    """Weights to 1e-9 in float64, gradients of each step to 1e-5 in float32."""
+@pytest.fixture(scope="module")
+def steps_taken(shops: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """Weights and gradients of every form by dtype, of one process and of two."""
+    folder = tmp_path_factory.mktemp("steps")
+    given = json.dumps({name: options(shops, form) for name, form in FORMS.items()})
     found = []
     for processes in (1, 2):
-        out = tmp_path / f"{processes}.pt"
-        given = json.dumps(options(shops, form))
-        done = run(
-            tmp_path, "tests.trainer.distributed_steps", given, str(out), processes=processes
-        )
+        out = str(folder / f"{processes}.pt")
+        done = run(folder, "tests.trainer.distributed_steps", given, out, processes=processes)
         assert done.returncode == 0, done.stderr[-3000:]
         found.append(torch.load(out, weights_only=True))
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", FORMS)
+def test_two_processes_take_the_steps_of_one(steps_taken: list[dict[str, Any]], form: str) -> None:
+    """Weights to 1e-9 in float64, gradients of each step to 1e-5 in float32."""
     for dtype, tolerance in (("torch.float64", 1e-9), ("torch.float32", 1e-5)):
-        one, two = (each[dtype] for each in found)
+        one, two = (each[form][dtype] for each in steps_taken)
         assert len(one["gradients"]) == 3
         pairs = [*zip(one["gradients"], two["gradients"], strict=True)]
         if dtype == "torch.float64":  # Adam makes steps of rounding noise where gradients are zero
