@@ -1,4 +1,7 @@
-"""The README's commands work, in their order, in an empty folder; trainings take one epoch."""
+"""The README's commands work, in their order, in an empty folder.
+
+Trainings take one epoch, and real data are cut to a few users once they are built.
+"""
 
 import json
 import os
@@ -103,8 +106,9 @@ def test_commands_on_what_can_be_made_run(checkout: Path) -> None:
 def keep_few_users(interactions: Path) -> None:
     """Cut a file of interactions to those of the first users."""
     header, *rows = interactions.read_text(encoding="utf-8").splitlines()
-    users = list(dict.fromkeys(row.partition("\t")[0] for row in rows))[:USERS]
-    few = [row for row in rows if row.partition("\t")[0] in set(users)]
+    users = [row.partition("\t")[0] for row in rows]
+    kept = set(list(dict.fromkeys(users))[:USERS])
+    few = [row for row, user in zip(rows, users, strict=True) if user in kept]
     interactions.write_text("\n".join([header, *few]) + "\n", encoding="utf-8")
 
 

@@ -85,9 +85,9 @@ def make_base(folder: Path, job: Job) -> None:
         module, words = STEPS[step]
         if command(module, words, folder).wait():
             raise UsageError(f"{folder / 'log.txt'}: {words[0]} failed")
-        if step == "model":
-            (checkpoint,) = (folder / "saved").glob("*.pth")
-            checkpoint.rename(folder / "model.pth")
+        if step == "model":  # one that was cut off may have left another
+            newest = max((folder / "saved").glob("*.pth"), key=lambda path: path.stat().st_mtime)
+            newest.rename(folder / "model.pth")
         done.touch()
 
 

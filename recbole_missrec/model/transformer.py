@@ -61,8 +61,8 @@ def attend_by_few(
 
     A score q . (W x) is (W^T q) . x, and a weighted sum of W x is W times the weighted sum of x:
     the projections are applied to queries and sums, of which each head has its own. The keys'
-    bias adds the same to all scores of a query, so softmax does not see it. Takes
-    ``4 * dim^2`` multiplications a query instead of as many a slot; memory for the weights is
+    bias adds the same to all scores of a query, so softmax does not see it. Takes ``2 * dim^2``
+    multiplications a query where keys and values take as many a slot; memory for the weights is
     ``[queries, heads, width]``.
 
     Args:
