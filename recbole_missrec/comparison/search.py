@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
-from sklearn.model_selection import ParameterGrid, ParameterSampler
+from sklearn.model_selection import ParameterGrid
 
 from recbole_missrec.comparison.execution import read_result
 from recbole_missrec.comparison.grid import run_all
@@ -73,15 +75,17 @@ def _plan(
     model: str, dataset: str, seed: int, number: int, options: Mapping[str, str]
 ) -> dict[Run, dict[str, Any]]:
     """Trials and what each changes."""
-    space = search_space(model)
-    draws = min(number - 1, len(ParameterGrid(space)))
-    sampled = list(ParameterSampler(space, max(1, draws), random_state=seed))[:draws]
-    trials = {}
-    for index, values in enumerate([{}, *sampled]):
+    grid = ParameterGrid(search_space(model))
+    drawn = (grid[point] for point in np.random.default_rng(seed).permutation(len(grid)))
+    trials: dict[str, tuple[Run, dict[str, Any]]] = {}  # by digest: a draw may be the defaults
+    for values in chain([{}], drawn):
         words = {key: json.dumps(value) for key, value in values.items()}
-        label = f"{model}#{index}"
-        trials[plan_run(label, model, dataset, seed, (), {**options, **words})] = values
-    return trials
+        label = f"{model}#{len(trials)}"
+        run = plan_run(label, model, dataset, seed, (), {**options, **words})
+        trials.setdefault(run.digest, (run, values))
+        if len(trials) == number:
+            break
+    return dict(trials.values())
 
 
 def search_space(model: str) -> dict[str, list[Any]]:

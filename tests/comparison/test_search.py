@@ -1,6 +1,7 @@
 """The command ``search``: equal budgets, the same draws again, the choice as a props file."""
 
 import json
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import yaml
 
 from recbole_missrec.cli import main
 from recbole_missrec.comparison.plan import plan_run
-from recbole_missrec.comparison.search import search_space
+from recbole_missrec.comparison.search import _plan, search_space
 from recbole_missrec.config import Config
 from recbole_missrec.errors import UsageError
 from recbole_missrec.paths import props_dir
@@ -45,6 +46,17 @@ def words(shop: Path, trials: int, *more: str) -> list[str]:
 
 def planned() -> list[dict[str, Any]]:
     return json.loads(Path("out/plan.json").read_text())["runs"]
+
+
+@pytest.mark.parametrize("model", SPACES)
+def test_every_trial_is_another_run(shop: Path, model: str) -> None:
+    options = {"data_path": str(shop)}
+    sizes = [len(values) for values in search_space(model).values()]
+    trials = _plan(model, "tiny", 2020, 1000, options)
+    assert len({run.digest for run in trials}) == len(trials)
+    # the defaults are one of the grid, or one beside it
+    assert len(trials) - prod(sizes) in (0, 1)
+    assert list(_plan(model, "tiny", 2020, 5, options).items()) == list(trials.items())[:5]
 
 
 @pytest.mark.slow  # three interpreters start
