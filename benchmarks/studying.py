@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from benchmarks.measuring import positive
 from recbole_missrec.comparison.execution import read_result
 from recbole_missrec.comparison.grid import run_all
 from recbole_missrec.comparison.plan import Run
@@ -15,22 +16,21 @@ from recbole_missrec.errors import UsageError
 
 
 def train(
-    runs: Sequence[Run], folder: Path, threads: int, parallel: int = 1, checkpoints: bool = False
+    runs: Sequence[Run], folder: Path, args: argparse.Namespace, checkpoints: bool = False
 ) -> None:
     """Train what has not been trained yet.
 
     Args:
         runs: in their order.
         folder: of the results.
-        threads: of a run.
-        parallel: runs at a time.
+        args: of the command line: threads of a run, and runs at a time.
         checkpoints: keep the best of each run.
 
     Raises:
         UsageError: runs failed.
     """
-    os.environ["OMP_NUM_THREADS"] = str(threads)
-    failed = run_all(runs, folder, parallel, None, checkpoints)
+    os.environ["OMP_NUM_THREADS"] = str(args.threads)
+    failed = run_all(runs, folder, args.parallel, None, checkpoints)
     if failed:
         raise UsageError(f"{failed} of {len(runs)} runs failed; see {folder}/*.error.json")
 
@@ -68,3 +68,4 @@ def add_seeds(parser: argparse.ArgumentParser, folder: str) -> None:
     parser.add_argument(
         "--epochs", type=int, default=300, help="of each run, at most; default: 300"
     )
+    parser.add_argument("--parallel", type=positive, default=1, metavar="N", help="runs at a time")

@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     checkpoints = {seed: pretrain(args, seed, common) for seed in seeds}
     ways, shares = args.ways.split(","), [float(share) for share in args.shares.split(",")]
     runs = [run for seed in seeds for run in plan(seed, checkpoints[seed], common, ways, shares)]
-    train(runs, args.folder / "runs", args.threads)
+    train(runs, args.folder / "runs", args)
     return {**machine(args.threads), "rows": rows(runs, args.folder / "runs")}
 
 

@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         for seed in seeds_of(args)
         for label, options in list(ROWS.items())[: args.rows]
     ]  # fmt: skip
-    train(runs, args.folder, args.threads)
+    train(runs, args.folder, args)
     return {**machine(args.threads), "dataset": args.dataset, "rows": rows(runs, args.folder)}
 
 

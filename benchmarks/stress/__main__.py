@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measuring import add_dataset, arguments, machine, positive, report, say, write_json
+from benchmarks.measuring import add_dataset, arguments, machine, report, say, write_json
 from benchmarks.stress import trainings
 from benchmarks.stress.cold import cold_rows
 from benchmarks.stress.fusion import fusion_rows
@@ -49,7 +49,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_seeds(parser, "docs/results/stress")
     parser.add_argument("--parts", default=",".join(PARTS), help=f"default: {','.join(PARTS)}")
     parser.add_argument("--only", default="", metavar="PATTERN", help="labels, as re.search")
-    parser.add_argument("--parallel", type=positive, default=1, metavar="N", help="runs at a time")
     args = parser.parse_args(argv)
     return report([args.folder / f"{args.dataset}.json"], lambda: run(args), summary)
 
@@ -75,7 +74,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     left = [run for run in named if not result_path(args.folder, run).is_file()]
     hours = len(left) * MINUTES / 60
     say(f"{len(left)} of {len(named)} runs to train: about {hours:.1f} h of a core")
-    train(named, args.folder, args.threads, args.parallel, checkpoints=True)
+    train(named, args.folder, args, checkpoints=True)
     for done in finished(plans["whole"], args.folder):
         for condition in CONDITIONS:
             under(condition, done, args.folder)
