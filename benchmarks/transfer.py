@@ -13,18 +13,27 @@ from tabulate import tabulate
 
 from benchmarks.measuring import arguments, machine, report, say
 from benchmarks.studying import add_seeds, by_label, means, seeds_of, train
-from benchmarks.transfer_data import halves
+from benchmarks.transfer_data import films, halves
 from recbole_missrec.comparison.plan import Run, plan_run
 from recbole_missrec.errors import UsageError
 from recbole_missrec.paths import props_dir
 
 DESCRIPTION = """\
-Pre-train MISSRec on one half of Scientific and tune it on the other, whose items and users it has
-not seen: products for 3D printing, against all others. Against SASRec and MISSRec from scratch,
-with item ids and without, and with a part of the training users.
+Pre-train MISSRec on one catalogue and tune it on another, whose items and users it has not seen:
 
-It may be killed: asked for again it goes on where it was. Results are kept in the folder FOLDER.
+  category  from all other products of Scientific to those for 3D printing, texts and pictures
+  ml-100k   from films to Scientific, texts by MiniLM; the last 20 rows and items of each film user
+
+Against SASRec and MISSRec from scratch, with item ids and without, and with a part of the training
+users. It may be killed: asked for again it goes on where it was. Results are kept in FOLDER/SOURCE.
 """
+SOURCES: dict[str, Any] = {"category": halves, "ml-100k": films}  # what writes the data
+SHORT = {"MAX_ITEM_LIST_LENGTH": "20", "max_train_prefixes": "20"}
+# of pre-training; of every run
+OPTIONS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
+    "category": ({}, {}),
+    "ml-100k": (SHORT, {"modalities": "[text]"}),
+}
 WAYS = "scratch,adapters,full,bias,lora"
 SHARES = "1,0.3,0.1"  # of the training users
 WHOLE = ("bias", "lora")  # ways that are compared with all users alone
@@ -43,7 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = arguments("benchmarks.transfer", DESCRIPTION)
     add = parser.add_argument
     add_seeds(parser, "runs/transfer")
-    add("--data_path", type=Path, default=Path("dataset"), help="where Scientific is")
+    add("--data_path", type=Path, default=Path("dataset"), help="where data sets are")
+    add("--source", choices=SOURCES, default="category", help="default: category")
     add("--ways", default=WAYS, help=f"how models are tuned; default: {WAYS}")
     add("--shares", default=SHARES, help=f"of the users trained on; default: {SHARES}")
     args = parser.parse_args(argv)
@@ -60,21 +70,24 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         What ``--out`` holds.
 
     Raises:
-        UsageError: Scientific is absent, or a run failed.
+        UsageError: a data set is absent, or a run failed.
     """
-    seeds, data = seeds_of(args), args.folder / "dataset"
-    halves(args.data_path / "Scientific", data)
-    common = {"data_path": str(data), "epochs": str(args.epochs), "valid_metric": "NDCG@10"}
-    checkpoints = {seed: pretrain(args, seed, common) for seed in seeds}
+    seeds, folder = seeds_of(args), args.folder / args.source
+    SOURCES[args.source](args.data_path, folder / "dataset")
+    first, common = OPTIONS[args.source]
+    common = common | {"data_path": str(folder / "dataset"), "epochs": str(args.epochs)}
+    common["valid_metric"] = "NDCG@10"
+    checkpoints = {seed: pretrain(folder, seed, common | first, args.threads) for seed in seeds}
     ways, shares = args.ways.split(","), [float(share) for share in args.shares.split(",")]
     runs = [run for seed in seeds for run in plan(seed, checkpoints[seed], common, ways, shares)]
-    train(runs, args.folder / "runs", args)
-    return {**machine(args.threads), "rows": rows(runs, args.folder / "runs")}
+    train(runs, folder / "runs", args)
+    identity = {**machine(args.threads), "source": args.source}
+    return identity | {"rows": rows(runs, folder / "runs")}
 
 
-def pretrain(args: argparse.Namespace, seed: int, common: dict[str, str]) -> Path:
+def pretrain(within: Path, seed: int, options: dict[str, str], threads: int) -> Path:
     """Checkpoint of a pre-training on the source; made now unless it is there."""
-    folder: Path = args.folder / f"pretrained-{seed}"
+    folder = within / f"pretrained-{seed}"
     done = folder / "result.json"
     if not done.is_file():
         say(f"pre-training, seed {seed}")
@@ -82,12 +95,12 @@ def pretrain(args: argparse.Namespace, seed: int, common: dict[str, str]) -> Pat
         words = [f"--resume={begun[-1]}"] if begun else [
             "--dataset=source", f"--seed={seed}", f"--checkpoint_dir={folder}",
             f"--config_files={props_dir() / 'pretrain.yaml'}",
-            *(f"--{key}={value}" for key, value in common.items()),
+            *(f"--{key}={value}" for key, value in options.items()),
         ]  # fmt: skip
         command = [sys.executable, "-m", "recbole_missrec", *words, f"--result_file={done}"]
-        environment = os.environ | {"OMP_NUM_THREADS": str(args.threads)}
+        environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
         if subprocess.run(command, env=environment).returncode:
-            raise UsageError(f"--folder={args.folder}: the pre-training failed, see above")
+            raise UsageError(f"{folder}: the pre-training failed, see above")
     return max(folder.glob("*.pth"), key=lambda path: path.stat().st_mtime)
 
 
@@ -99,7 +112,8 @@ def plan(
     shares: Sequence[float],
 ) -> Iterator[Run]:
     """Every run of a seed on the target."""
-    yield plan_run("SASRec", "SASRec", "target", seed, (), common)
+    given = {key: value for key, value in common.items() if key != "modalities"}
+    yield plan_run("SASRec", "SASRec", "target", seed, (), given)
     for ids, value in IDS.items():
         options = common | {"item_ids": value}
         started = options | {"pretrained": str(pretrained)}

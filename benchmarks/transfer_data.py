@@ -1,11 +1,14 @@
-"""Scientific cut in two by category: a source to pre-train on and a target to tune on."""
+"""A source to pre-train on and a target to tune on: by category, or films and products."""
 
 import csv
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from dataset_builders.encoders import choose
+from dataset_builders.encoding import encode
 from recbole_missrec.data.domains import Domain
 from recbole_missrec.data.features import read_features, write_features
 from recbole_missrec.errors import UsageError
@@ -15,26 +18,22 @@ TARGET = "Additive Manufacturing Products"  # a quarter of the items, a third of
 SHORTEST = 4  # events of a user: three for training and the two that are held out
 
 
-def halves(scientific: Path, out: Path) -> None:
+def halves(data_path: Path, out: Path) -> None:
     """Write ``source`` and ``target``, without a common item or user; nothing if they are there.
 
     A user with at least `SHORTEST` events in the target goes there, the others into the source;
     events in the other half are left out.
 
     Args:
-        scientific: folder of the data set.
-        out: folder of data sets.
+        data_path: folder of data sets, Scientific among them.
+        out: folder of the data sets to write.
 
     Raises:
-        UsageError: the data set is absent, or has no texts.
+        UsageError: Scientific is absent, or has no texts.
     """
     if (out / "target" / "target.inter").is_file():
         return
-    whole = Domain("Scientific", scientific, "")
-    texts = scientific / "Scientific.text.tsv"
-    if not texts.is_file() or not whole.interactions():
-        raise UsageError(f"{scientific}: no such data set; make it with the README's command")
-    table = pd.read_csv(texts, sep="\t", quoting=csv.QUOTE_NONE, dtype=str)
+    whole, table = _with_texts("Scientific", data_path)
     category = table["text"].str.extract(r"Industrial & Scientific (.*)")[0].fillna("")
     inside = set(table["item_id"][category.str.startswith(TARGET)])
     events = pd.read_csv(whole.interactions()[0], sep="\t", dtype=str)
@@ -44,6 +43,41 @@ def halves(scientific: Path, out: Path) -> None:
     tuned = events[user].isin(often.index[often >= SHORTEST]).to_numpy()  # [events]
     for name, rows in (("source", ~tuned & ~aimed), ("target", tuned & aimed)):
         _write(whole, Domain(name, out / name, ""), events[rows], item)
+
+
+def films(data_path: Path, out: Path) -> None:
+    """Write ``source``, ml-100k, and ``target``, Scientific; nothing if they are there.
+
+    Both have texts alone, by MiniLM, so that the features of both are of one encoder.
+
+    Args:
+        data_path: folder of data sets, both among them.
+        out: folder of the data sets to write.
+
+    Raises:
+        UsageError: one is absent or has no texts, or MiniLM is not installed.
+    """
+    if (out / "target" / "target.inter").is_file():
+        return
+    for part, name in (("source", "ml-100k"), ("target", "Scientific")):
+        whole, table = _with_texts(name, data_path)
+        texts = dict(zip(table["item_id"], table["text"].fillna(""), strict=True))
+        encoded = encode(texts, choose("text", "minilm"), out / "work" / name)
+        assert encoded is not None  # in the only process
+        written, features = Domain(part, out / part, ""), encoded.features
+        write_features(written.features("text"), features.tokens, features.matrix, features.encoder)
+        with replacing(written.folder / f"{part}.inter") as temporary:
+            shutil.copyfile(whole.interactions()[0], temporary)
+    shutil.rmtree(out / "work")
+
+
+def _with_texts(name: str, data_path: Path) -> tuple[Domain, pd.DataFrame]:
+    """A data set, and its table of ``item_id`` and ``text``."""
+    whole = Domain(name, data_path / name, "")
+    texts = whole.folder / f"{name}.text.tsv"
+    if not texts.is_file() or not whole.interactions():
+        raise UsageError(f"{whole.folder}: no such data set; make it with the README's command")
+    return whole, pd.read_csv(texts, sep="\t", quoting=csv.QUOTE_NONE, dtype=str)
 
 
 def _write(whole: Domain, part: Domain, events: pd.DataFrame, item: str) -> None:

@@ -1,13 +1,15 @@
 """The study of transfer: a source and a target without a common item or user, and its runs."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks.transfer import main
-from benchmarks.transfer_data import TARGET, halves
+from benchmarks.transfer_data import TARGET, films, halves
 from recbole_missrec.data.features import read_features, write_features
 
 ITEMS = {"p": TARGET, "q": TARGET, "r": f"{TARGET} Filament", "s": "Fasteners", "t": "Fasteners"}
@@ -37,7 +39,8 @@ def write_scientific(folder: Path, users: int = 1) -> Path:
 
 
 def test_the_halves_share_neither_item_nor_user(tmp_path: Path) -> None:
-    halves(write_scientific(tmp_path / "Scientific"), tmp_path / "halves")
+    write_scientific(tmp_path / "Scientific")
+    halves(tmp_path, tmp_path / "halves")
     found = {}
     for name in ("source", "target"):
         folder = tmp_path / "halves" / name
@@ -53,6 +56,24 @@ def test_the_halves_share_neither_item_nor_user(tmp_path: Path) -> None:
     text = read_features(tmp_path / "halves" / "source" / "source.text.safetensors")
     assert text.tokens == ["s", "t"]
     assert text.matrix.tolist() == [[2, 3, 4], [5, 6, 0]]
+
+
+@pytest.mark.slow  # a language model
+def test_films_and_products_have_texts_of_one_encoder(tmp_path: Path) -> None:
+    scientific = write_scientific(tmp_path / "Scientific")
+    shutil.copytree(scientific, tmp_path / "ml-100k")
+    for file in sorted((tmp_path / "ml-100k").iterdir()):
+        file.rename(file.with_name(file.name.replace("Scientific", "ml-100k")))
+    films(tmp_path, tmp_path / "made")
+    written = [tmp_path / "made" / name / name for name in ("source", "target")]
+    source, target = (read_features(path.with_suffix(".text.safetensors")) for path in written)
+    assert source.tokens == target.tokens == [*ITEMS]
+    assert source.encoder == target.encoder and "MiniLM" in source.encoder
+    assert source.matrix.shape == (5, 384) and torch.equal(source.matrix, target.matrix)
+    assert source.matrix.norm(dim=1).numpy() == pytest.approx(np.ones(5), abs=1e-5)
+    events = (scientific / "Scientific.inter").read_text()
+    assert {path.with_suffix(".inter").read_text() for path in written} == {events}
+    assert sorted(path.name for path in (tmp_path / "made").iterdir()) == ["source", "target"]
 
 
 @pytest.mark.slow  # seven runs
