@@ -84,6 +84,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "interest_ratio": (1e-9, 1.0),
     "knn_local_ratio": (1e-9, 1.0),
     "knn_neighbours": (1, 10**6),
+    "interest_sample": (1, 10**9),
     "interest_every": (1, 10**6),
     "interest_moved": (0.0, 1e6),
     "max_train_prefixes": (1, 10**9),

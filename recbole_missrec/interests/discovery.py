@@ -25,6 +25,8 @@ EXACT_TOKENS = {"cpu": 30_000, "cuda": 300_000}
 def num_interests(present: Tensor, options: Mapping[str, Any]) -> int:
     """K: of tokens clustered together ceil(``interest_ratio`` * their number), at least 1.
 
+    Where they are more than ``interest_sample``, of that many.
+
     Args:
         present: bool ``[items, modalities]``.
         options: as of ``discover``.
@@ -37,7 +39,9 @@ def num_interests(present: Tensor, options: Mapping[str, Any]) -> int:
 
 
 def _share(own: Tensor, options: Mapping[str, Any]) -> int:
-    return max(1, math.ceil(options["interest_ratio"] * int(own.sum())))
+    tokens = int(own.sum())
+    sampled = min(tokens, options["interest_sample"] or tokens)
+    return max(1, math.ceil(options["interest_ratio"] * sampled))
 
 
 def _together(present: Tensor, space: str) -> list[Tensor]:
@@ -99,7 +103,9 @@ def discover(
         for own in _together(present, options["interest_space"]):
             start = None if last is None else last.ids[own] - first
             values = _values(own, points, present, features)
-            assignment, means, how = _cluster(values, _share(own, options), options, seed, start)
+            sample = options["interest_sample"]
+            search = _cluster_sample if sample and len(values) > sample else _cluster
+            assignment, means, how = search(values, _share(own, options), options, seed, start)
             ids[own] = assignment + first
             parts.append(means)
             first += len(means)
@@ -153,6 +159,27 @@ def _cluster(
         include_self = options["knn_include_self"]
         assignment, means = density_peaks(points, clusters, k, include_self, index_seed)
     return assignment, means, method + reason
+
+
+def _cluster_sample(
+    points: Tensor, clusters: int, options: Mapping[str, Any], seed: int, start: Tensor | None
+) -> tuple[Tensor, Tensor, str]:
+    """As ``_cluster``, of the same sample each time; the other points go to the nearest mean."""
+    generator = torch.Generator().manual_seed(options["seed"])
+    order = torch.randperm(len(points), generator=generator).to(points.device)
+    drawn, others = (
+        part.sort().values for part in order.tensor_split([options["interest_sample"]])
+    )
+    start = None if start is None else start[drawn]
+    assignment = torch.empty_like(order)
+    assignment[drawn], means, how = _cluster(points[drawn], clusters, options, seed, start)
+    whole = cloud(torch.cat([means, points[others]]))
+    assignment[others] = nearest_centre(whole[clusters:], whole[:clusters])
+    return (
+        assignment,
+        cluster_means(points, assignment, clusters),
+        f"{how} of {len(drawn):,} tokens",
+    )
 
 
 def _at_random(present: Tensor, clusters: int, seed: int) -> Tensor:

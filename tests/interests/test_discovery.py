@@ -26,6 +26,7 @@ METHODS = ["dpc_knn", "dpc_knn_ivf", "kmeans", "auto"]
 OPTIONS = {
     "interest_ratio": 0.4,
     "interest_space": "tokens",
+    "interest_sample": None,
     "knn_neighbours": None,
     "knn_local_ratio": 0.2,
     "knn_include_self": False,
@@ -61,12 +62,15 @@ def test_two_interests_of_five_tokens(method: str) -> None:
 
 
 def test_number_of_interests_is_rounded_up() -> None:
-    def number(ratio: float, space: str = "tokens", method: str = "dpc_knn") -> int:
+    def number(
+        ratio: float, space: str = "tokens", method: str = "dpc_knn", sample: int | None = None
+    ) -> int:
         options = {"interest_ratio": ratio, "interest_space": space, "interest_method": method}
-        return num_interests(PRESENT, options)
+        return num_interests(PRESENT, options | {"interest_sample": sample})
 
     assert (number(0.4), number(0.41), number(1e-9)) == (2, 3, 1)
     assert number(0.4, "modality") == number(0.4, "features") == 2 + 1  # of 3 texts, of 2 images
+    assert [number(0.5, sample=size) for size in (1, 2, 3, 5, 9)] == [1, 1, 2, 3, 3]
     assert number(0.4, method="single") == 1
     assert number(0.4, method="items") == 3
 
@@ -88,6 +92,26 @@ def test_features_are_clustered_and_tokens_averaged() -> None:
     assert ids[1, 1] == ids[2, 1] == 2
     assert centroids[ids[1:, 0]].tolist() == [[0.0], [1.5], [1.5]]
     assert centroids[2].tolist() == [10.5]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_tokens_beside_a_sample_join_the_nearest_interest(method: str) -> None:
+    order = torch.randperm(5, generator=torch.Generator().manual_seed(7))
+    values = torch.empty(5, 1)
+    values[order] = torch.tensor([[0.0], [10.0], [20.0], [4.9], [17.0]])  # three are drawn
+    tokens = torch.zeros(4, 2, 1)
+    tokens[PRESENT] = values
+    interests, health = found(
+        tokens, method, interest_ratio=1.0, interest_sample=3, seed=7, knn_neighbours=1
+    )
+    assert (health.clusters, health.used) == (3, 3)
+    own = interests.centroids[interests.ids[PRESENT]][order]
+    assert own.squeeze(1).tolist() == pytest.approx([2.45, 10.0, 18.5, 2.45, 18.5])
+
+    # a sample of as many as there are changes nothing
+    whole, _ = found(tokens, method, interest_ratio=0.4)
+    same, _ = found(tokens, method, interest_ratio=0.4, interest_sample=5)
+    assert same.ids.equal(whole.ids) and same.centroids.equal(whole.centroids)
 
 
 def test_without_a_search() -> None:
