@@ -14,6 +14,7 @@ from tabulate import tabulate
 
 from benchmarks.generated import MEAN_LENGTH, batches, generated_model
 from benchmarks.measuring import (
+    Bench,
     PeakMemory,
     arguments,
     in_fresh_process,
@@ -22,9 +23,11 @@ from benchmarks.measuring import (
     positive,
     report,
     say,
+    seconds,
     train_step,
     write_json,
 )
+from benchmarks.parts import step_parts, with_backward
 from recbole_missrec.evaluation.ranking import count_ranks
 from recbole_missrec.quick_start import evaluation_rows
 
@@ -37,10 +40,10 @@ processor, each point in a process of its own:
 
 Models at their defaults: MISSRec, the same with a sampled softmax, and SASRec of RecBole. MISSRec's
 interests, a twentieth of the tokens, are assigned at random: discovery is timed by
-benchmarks.profile. A training step is the median of --steps after one to warm up, or of as many as
-fit in --limit seconds, at least one; an evaluation of 10,000 users is scaled up from some batches.
-What is in --out is not measured again, whatever --steps and --limit, so that an interrupted run
-goes on.
+benchmarks.discovery. As histories grow, the parts of a step of MISSRec are measured apart. A
+training step is the median of --steps after one to warm up, or of as many as fit in --limit
+seconds, at least one; an evaluation of 10,000 users is scaled up from some batches. What is in
+--out is not measured again, whatever --steps and --limit, so that an interrupted run goes on.
 """
 ITEMS = (10**3, 10**4, 10**5, 10**6)
 LENGTHS = (50, 100, 200, 500, 1000)
@@ -124,6 +127,10 @@ def measure(model: str, point: dict[str, Any], threads: int, steps: int, limit: 
             taken.append(time.perf_counter() - start)
             if len(taken) > 1 and sum(taken) > limit:
                 break
+    own_parts = {}
+    if long and model == "MISSRec":
+        bench = Bench(built, optimizer, None, [])
+        own_parts = parts(bench, next(batches(items, rows, longest, mean)))
     users = min(2048, evaluation_rows(items, longest))
     built.eval()
     rounds: list[float] = []
@@ -140,11 +147,22 @@ def measure(model: str, point: dict[str, Any], threads: int, steps: int, limit: 
         "step_seconds": median(taken[1:]),
         "steps_measured": len(taken) - 1,
         "step_memory_mib": training.mib,
+        "parts": own_parts,
         "evaluation_seconds": median(rounds[1:]) * USERS / users,
         "users_measured": (len(rounds) - 1) * users,
         "evaluation_memory_mib": evaluation.mib,
         "held_mib": memory,
     }
+
+
+def parts(bench: Bench, batch: Any) -> dict[str, dict[str, float]]:
+    """Milliseconds, median of three, and MiB of each part of a training step, backward included."""
+    found = {}
+    for name, part in step_parts(bench, batch).items():
+        with PeakMemory() as memory:
+            taken = seconds(with_backward(part), 3)
+        found[name] = {"ms": taken * 1e3, "mib": memory.mib}
+    return found
 
 
 def table(result: dict[str, Any]) -> str:
@@ -162,6 +180,12 @@ def table(result: dict[str, Any]) -> str:
         "held_mib": "held MiB",
     }
     rows = [[row[key] for key in columns] for row in result["rows"]]
+    lengths = {row["longest"]: row["parts"] for row in result["rows"] if row["parts"]}
+    by_part = [
+        [f"{part}, {unit}", *(parts[part][key] for parts in lengths.values())]
+        for part in next(iter(lengths.values()), {})
+        for key, unit in (("ms", "ms"), ("mib", "MiB"))
+    ]
     return (
         f"\n{result['cpu']}, threads: {result['threads']}, torch {result['torch']}\n"
         "MiB of a step and of an evaluation: beyond what is held, features, parameters, gradients "
@@ -171,6 +195,8 @@ def table(result: dict[str, Any]) -> str:
             list(columns.values()),
             floatfmt=("", "", "", ".3f", "", ".0f", ".1f", "", ".0f", ".0f"),
         )
+        + "\n\n"
+        + tabulate(by_part, ["MISSRec, items of a history", *lengths], floatfmt=".1f")
     )
 
 

@@ -12,13 +12,17 @@ from benchmarks.scaling import main
 @pytest.mark.slow
 def test_every_model_is_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "scaling.json"
-    words = ["--items", "300", "--lengths", "--steps", "1", "--limit", "1", "--threads", "1"]
+    words = ["--items", "300", "--lengths", "7", "--steps", "1", "--limit", "1", "--threads", "1"]
     words += ["--out", str(out)]
     assert main(words) == 0
     rows = json.loads(out.read_text())["rows"]
-    assert [row["model"] for row in rows] == ["MISSRec", "MISSRec, sampled", "SASRec"]
+    assert [row["model"] for row in rows] == ["MISSRec", "MISSRec, sampled", "SASRec"] * 2
+    assert [bool(row["parts"]) for row in rows] == [False, False, False, True, False, False]
+    assert {"encoder", "decoder", "scores and loss"} < rows[3]["parts"].keys()
+    assert all(part["ms"] > 0 and part["mib"] >= 0 for part in rows[3]["parts"].values())
     for row in rows:
-        assert (row["items"], row["rows"], row["steps_measured"]) == (300, 512, 1)
+        sizes = {"items": (300, 512, 1), "lengths": (10_000, 16, 1)}[row["sweep"]]
+        assert (row["items"], row["rows"], row["steps_measured"]) == sizes
         assert row["users_measured"] >= 2048
         assert row["step_seconds"] > 0 and row["evaluation_seconds"] > 0
     assert "10,000 users s" in capsys.readouterr().out
