@@ -51,6 +51,7 @@ Make a data set that run_recbole_missrec.py can train on, in the folder OUT/NAME
   NAME.MODALITY.safetensors   one feature matrix per modality, text or image
   augmented/                  that of texts with words dropped, for pre-training, where asked for
   NAME.text.tsv               the texts of the items, where there are any
+  NAME.item                   their categories, where there are any, by which figures are sliced
   NAME.pictures.tsv           where their pictures lie, where there are any
   README.md, card.json        what it is made of, counts, coverage, digests
 

@@ -22,11 +22,13 @@ class Products:
     Attributes:
         known: the items that it has a record of.
         texts: item -> text, of those that were wanted and have one.
+        categories: item -> category, likewise.
         pictures: item -> address of a picture, likewise.
     """
 
     known: set[str]
     texts: dict[str, str]
+    categories: dict[str, str]
     pictures: dict[str, str]
 
 
@@ -46,7 +48,7 @@ def read_products(
     Raises:
         UsageError: a damaged file, or a line that is no record of an item.
     """
-    products = Products(set(), {}, {})
+    products = Products(set(), {}, {}, {})
     key = release.fields[1]
     for number, record in json_lines(path):
         item = record.get(key)
@@ -58,6 +60,8 @@ def read_products(
         if item in wanted:
             if text := product_text(record):
                 products.texts[item] = text
+            if category := product_category(record):
+                products.categories[item] = category
             if address := best_picture(record):
                 products.pictures[item] = address
     return products
@@ -78,16 +82,26 @@ def product_text(record: dict[str, Any]) -> str:
     return " ".join(filter(None, map(_sentence, parts)))
 
 
+def product_category(record: dict[str, Any]) -> str:
+    """The category below that of the whole set, or that one where there is none below."""
+    path = _list(record.get("category") or record.get("categories"))
+    return next(filter(None, map(_plain, path[1:2] + path[:1])), "")
+
+
 def _sentence(value: object) -> str:
     """Plain words; as in the published protocol without quotes, and nothing where it is too long:
     such a value is the script of a page, not a name."""
-    text = " ".join(map(str, value)) if isinstance(value, list) else value
+    text = _plain(" ".join(map(str, value)) if isinstance(value, list) else value).rstrip(".")
+    return f"{text}." if 0 < len(text) < LONGEST - 1 else ""
+
+
+def _plain(text: object) -> str:
+    """In one line, without tags and quotes; empty for what is no text."""
     if not isinstance(text, str):
         return ""
     text = re.sub(r"</?[a-zA-Z][^<>]*>", " ", html.unescape(text))
     text = text.encode(errors="replace").decode()  # JSON can hold halves of characters
-    text = " ".join(text.replace('"', "").split()).rstrip(".")
-    return f"{text}." if 0 < len(text) < LONGEST - 1 else ""
+    return " ".join(text.replace('"', "").split())
 
 
 def best_picture(record: dict[str, Any]) -> str | None:

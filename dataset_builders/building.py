@@ -194,7 +194,7 @@ def _find_pictures(
             (item, path.relative_to(built) if path.is_relative_to(built) else path)
             for item, path in files.items()
         )
-        write_pairs(built / f"{content.name}.pictures.tsv", "file", rows)
+        write_pairs(built / f"{content.name}.pictures.tsv", ("item_id", "file"), rows)
     return files, lost
 
 

@@ -61,6 +61,8 @@ class DatasetContent:
             timestamps are equal, the order of the rows is the order of events.
         features: modality -> features that come ready-made, or made by the source.
         texts: raw item token -> text, of each item that has one.
+        categories: raw item token -> category, of each item that has one, by which figures of a
+            comparison are sliced.
         pictures: raw item token -> a file, or the address (http, https) of one, or the content of
             a PNG file, of each item that may have one.
         origin: where the data comes from and what was done to it.
@@ -73,6 +75,7 @@ class DatasetContent:
     interactions: pd.DataFrame
     features: dict[str, ItemFeatures] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
+    categories: dict[str, str] = field(default_factory=dict)
     pictures: dict[str, Path | str | bytes] = field(default_factory=dict)
     origin: Origin = field(default_factory=lambda: Origin())
     files: dict[str, bytes] = field(default_factory=dict)
@@ -122,28 +125,31 @@ def _check_tokens(column: str, tokens: np.ndarray) -> None:
 
 
 def write_tables(content: DatasetContent, folder: Path) -> None:
-    """Write interactions, texts and further files into a folder, made if need be."""
+    """Write interactions, texts, categories and further files into a folder, made if need be."""
     folder.mkdir(parents=True, exist_ok=True)
-    columns = content.interactions[["user_id", "item_id", "timestamp"]]
-    columns.to_csv(
+    content.interactions[["user_id", "item_id", "timestamp"]].to_csv(
         folder / f"{content.name}.inter",
         sep="\t",
         header=ATOMIC_HEADER,
         index=False,
         quoting=csv.QUOTE_NONE,
     )
-    if content.texts:
-        texts = ((item, " ".join(text.split())) for item, text in content.texts.items())
-        write_pairs(folder / f"{content.name}.text.tsv", "text", texts)
+    for ending, columns, values in (
+        ("text.tsv", ("item_id", "text"), content.texts),
+        ("item", ("item_id:token", "category:token"), content.categories),
+    ):
+        if values:
+            lines = ((item, " ".join(value.split())) for item, value in values.items())
+            write_pairs(folder / f"{content.name}.{ending}", columns, lines)
     for name, data in content.files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
 
 
-def write_pairs(path: Path, column: str, rows: Iterable[tuple[str, object]]) -> None:
+def write_pairs(path: Path, columns: tuple[str, str], rows: Iterable[tuple[str, object]]) -> None:
     """Write a table of two columns: raw item token and something without tabs or line breaks."""
     with path.open("w", encoding="utf-8") as file:
-        file.write(f"item_id\t{column}\n")
+        file.write("\t".join(columns) + "\n")
         file.writelines(f"{item}\t{value}\n" for item, value in rows)
 
 

@@ -149,6 +149,7 @@ def read_category(name: str, options: argparse.Namespace) -> DatasetContent:
         name,
         interactions,
         texts={item: text for item, text in products.texts.items() if item in items},
+        categories={item: kind for item, kind in products.categories.items() if item in items},
         pictures={item: url for item, url in products.pictures.items() if item in items},
         origin=Origin(
             (records, metadata),

@@ -55,6 +55,9 @@ def build(options: argparse.Namespace) -> DatasetContent:
         options.name or "".join(name[:1] for name in names),
         _together([part.interactions for part in parts.values()]),
         texts={item: text for part in parts.values() for item, text in part.texts.items()},
+        categories={
+            item: kind for part in parts.values() for item, kind in part.categories.items()
+        },
         pictures={item: url for part in parts.values() for item, url in part.pictures.items()},
         origin=Origin(
             tuple(source for part in parts.values() for source in part.origin.sources),
@@ -87,6 +90,7 @@ def _apart(domain: str, content: DatasetContent) -> DatasetContent:
         content,
         interactions=inter,
         texts={f"{domain}:{item}": text for item, text in content.texts.items()},
+        categories={f"{domain}:{item}": kind for item, kind in content.categories.items()},
         pictures={f"{domain}:{item}": picture for item, picture in content.pictures.items()},
     )
 

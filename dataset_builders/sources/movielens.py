@@ -50,6 +50,7 @@ ARCHIVES = {
     "25m": Archive(261_978_986, "6b51fb2759a8657d3bfcbfc42b592ada", 162_541, 25_000_095),
 }
 COLUMNS = ["user_id", "item_id", "timestamp"]
+Movies = dict[str, tuple[str, str]]  # movie -> text and first genre
 Value = TypeVar("Value")
 ADDRESS = "https://files.grouplens.org/datasets/movielens/ml-{}.zip"
 
@@ -85,8 +86,8 @@ def build(options: argparse.Namespace) -> DatasetContent:
         UsageError: no such file, a damaged one, or a table of which no row fits.
     """
     read = _read_bundled if options.set == "100k" else _read_archive
-    origin, interactions, texts = read(options)
-    movies = texts.keys() & set(interactions["item_id"].unique())
+    origin, interactions, known = read(options)
+    movies = known.keys() & set(interactions["item_id"].unique())
     sources, steps = list(origin.sources), list(origin.steps)
     pictures: dict[str, Path | str | bytes] = {}
     abstracts: dict[str, str] = {}
@@ -107,15 +108,18 @@ def build(options: argparse.Namespace) -> DatasetContent:
         interactions,
         texts={
             movie: f"{text} {abstracts[movie]}" if movie in abstracts else text
-            for movie, text in texts.items()
+            for movie, (text, _) in known.items()
             if movie in movies
+        },
+        categories={
+            movie: genre for movie, (_, genre) in known.items() if genre and movie in movies
         },
         pictures=pictures,
         origin=Origin(tuple(sources), tuple(steps), origin.published, origin.publication),
     )
 
 
-def _read_bundled(options: argparse.Namespace) -> tuple[Origin, pd.DataFrame, dict[str, str]]:
+def _read_bundled(options: argparse.Namespace) -> tuple[Origin, pd.DataFrame, Movies]:
     """As RecBole has them, in its order."""
     if options.source is not None:
         raise UsageError("--source: 100k comes with RecBole; choose --set 1m, 20m or 25m")
@@ -128,11 +132,14 @@ def _read_bundled(options: argparse.Namespace) -> tuple[Origin, pd.DataFrame, di
     interactions = ratings.to_pandas().set_axis(COLUMNS, axis=1)
     fields = ("item_id:token", "movie_title:token_seq", "release_year:token", "class:token_seq")
     movies = read_table(sources[1].path, dict.fromkeys(fields, TEXT)).to_pandas()
-    texts = {movie: " ".join(parts) for movie, *parts in movies.itertuples(index=False)}
-    return Origin(tuple(sources), (("ratings", sizes(interactions)),)), interactions, texts
+    known = {
+        movie: (" ".join(parts), parts[-1].partition(" ")[0])
+        for movie, *parts in movies.itertuples(index=False)
+    }
+    return Origin(tuple(sources), (("ratings", sizes(interactions)),)), interactions, known
 
 
-def _read_archive(options: argparse.Namespace) -> tuple[Origin, pd.DataFrame, dict[str, str]]:
+def _read_archive(options: argparse.Namespace) -> tuple[Origin, pd.DataFrame, Movies]:
     archive = ARCHIVES[options.set]
     official = options.source is None
     source = fetch(
@@ -150,7 +157,8 @@ def _read_archive(options: argparse.Namespace) -> tuple[Origin, pd.DataFrame, di
         {"users": archive.users, "interactions": archive.ratings},
         f"README of ml-{options.set}",
     )
-    return origin, interactions, {movie: _text(*rest) for movie, *rest in titles}
+    known = {movie: (_text(*rest), _genres(rest[1])[0]) for movie, *rest in titles}
+    return origin, interactions, known
 
 
 def _read_dat(archive: Path, folder: str) -> tuple[pd.DataFrame, list[list[str]]]:
@@ -194,8 +202,13 @@ def _table(archive: Path, name: str, columns: dict[str, pa.DataType]) -> pd.Data
 def _text(title: str, genres: str) -> str:
     """Title, year and genres: ``"Toy Story 1995 Animation Comedy"``."""
     found = re.fullmatch(r"(.*\S)\s+\((\d{4})\)\s*", title)
-    kinds = "" if genres.startswith("(no genres") else genres.replace("|", " ")
-    return " ".join(filter(None, (*(found.groups() if found else (title.strip(),)), kinds.strip())))
+    named = found.groups() if found else (title.strip(),)
+    return " ".join(filter(None, (*named, *_genres(genres))))
+
+
+def _genres(genres: str) -> list[str]:
+    """One by one, at least an empty one."""
+    return [""] if genres.startswith("(no genres") else genres.strip().split("|")
 
 
 def _pictures_in(folder: Path) -> dict[str, Path]:

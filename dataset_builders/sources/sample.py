@@ -59,6 +59,7 @@ def build(options: argparse.Namespace) -> DatasetContent:
         "pantry-sample",
         interactions,
         texts=catalogue["text"].to_dict(),
+        categories=catalogue["category"].to_dict(),
         pictures=_draw_pictures(catalogue, rng),
         label="SYNTHETIC",
         about=ABOUT,

@@ -40,6 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--picture-column", metavar="COLUMN", help="path or address of the item's picture"
     )
+    parser.add_argument(
+        "--category-column", metavar="COLUMN", help="of the item, by which figures are sliced"
+    )
     add_core_option(parser, default=0)
     parser.add_argument("--name", help="of the data set (the name of FILE)")
 
@@ -52,15 +55,20 @@ def build(options: argparse.Namespace) -> DatasetContent:
     Raises:
         UsageError: no such file or column, an unreadable value, or a path that leads elsewhere.
     """
-    if options.items is not None and not (options.text_columns or options.picture_column):
-        raise UsageError(f"--items {options.items}: name its --text-columns or --picture-column")
+    of_items = options.text_columns or options.category_column or options.picture_column
+    if options.items is not None and not of_items:
+        raise UsageError(
+            f"--items {options.items}: name its --text-columns, --category-column or "
+            "--picture-column"
+        )
     sources = [fetch(options.file, options.cache)]
     interactions = _read_interactions(sources[0].path, options)
     kept, last_steps = finish(interactions, options.core)
     steps: Steps = [("rows", sizes(interactions)), *last_steps]
     texts: dict[str, str] = {}
+    categories: dict[str, str] = {}
     pictures: Pictures = {}
-    if options.text_columns or options.picture_column:
+    if of_items:
         if options.items is not None:
             sources.append(fetch(options.items, options.cache))
         table = sources[-1].path
@@ -68,6 +76,8 @@ def build(options: argparse.Namespace) -> DatasetContent:
         steps.append((f"items of {table}", f"{len(items):,} of {kept['item_id'].nunique():,}"))
         if options.text_columns:
             texts = _texts(items, options.text_columns.split(","))
+        if options.category_column:
+            categories = _texts(items, [options.category_column])
         if options.picture_column:
             pictures, missing = _pictures(items[options.picture_column], table)
             steps.append((f"pictures of {table}", f"{len(pictures):,}; {missing:,} files missing"))
@@ -75,6 +85,7 @@ def build(options: argparse.Namespace) -> DatasetContent:
         options.name or Path(options.file).name.partition(".")[0],
         kept,
         texts=texts,
+        categories=categories,
         pictures=pictures,
         origin=Origin(tuple(sources), tuple(steps)),
     )
@@ -147,14 +158,15 @@ def _parse_times(texts: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _read_items(path: Path, options: argparse.Namespace, wanted: Iterable[str]) -> pd.DataFrame:
-    """The columns for text and picture, of the wanted items; of several rows the first counts."""
+    """The columns of the wanted items that were named; of several rows the first counts."""
     key = options.item_key or options.item
     columns = options.text_columns.split(",") if options.text_columns else []
     for column in columns:
         _check_columns({"text-columns": column}, path)
-    if options.picture_column:
-        _check_columns({"picture-column": options.picture_column}, path)
-        columns.append(options.picture_column)
+    for role in ("category", "picture"):
+        if column := getattr(options, f"{role}_column"):
+            _check_columns({f"{role}-column": column}, path)
+            columns.append(column)
     _check_columns({"item-key": key}, path)
     items = read_table(path, dict.fromkeys((key, *columns), TEXT)).to_pandas()
     items = items.drop_duplicates(key).set_index(key, drop=False)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from dataset_builders.amazon_products import best_picture, product_text
+from dataset_builders.amazon_products import best_picture, product_category, product_text
 from tests.dataset_builders.raw_files import PICTURES
 
 
@@ -23,6 +23,21 @@ from tests.dataset_builders.raw_files import PICTURES
 )
 def test_text_of_a_product(record: dict[str, Any], text: str) -> None:
     assert product_text(record) == text
+
+
+@pytest.mark.parametrize(
+    ("record", "category"),
+    [
+        ({"category": ["Grocery", "Tea &amp; Jam", "Jam"]}, "Tea & Jam"),
+        ({"categories": ["Grocery", " "]}, "Grocery"),
+        ({"category": [], "categories": ["Beauty"]}, "Beauty"),
+        ({"category": "Grocery", "categories": ["Beauty"]}, ""),
+        ({"category": [7, None]}, ""),
+        ({}, ""),
+    ],
+)
+def test_category_of_a_product(record: dict[str, Any], category: str) -> None:
+    assert product_category(record) == category
 
 
 @pytest.mark.parametrize(

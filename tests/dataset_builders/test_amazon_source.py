@@ -39,6 +39,8 @@ def test_the_published_protocol(pantry: Path, tmp_path: Path) -> None:
     assert sequences(content) == KEPT
     first = content.interactions.iloc[0].tolist()
     assert first == [user_token("Ann"), item_token(5), 1_400_000_000 - 5 * DAY]
+    assert content.categories[item_token(2)] == "Tea & Jam"
+    assert content.categories.keys() == content.texts.keys()
     assert content.texts == {
         item_token(1): "Tea No. 1. Grocery Tea & Jam. Leaf & Co.",
         item_token(2): "2 Jam pot. Grocery Tea & Jam.",

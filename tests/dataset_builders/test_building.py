@@ -28,6 +28,7 @@ CONTENT = DatasetContent(
         "image": ItemFeatures(["Jam", "Tea"], np.array([[0, 0], [3, 4]], np.float32), "pixels"),
     },
     texts={"Jam": "sweet\n jam", "Tea": "green\ttea"},
+    categories={"Tea": "hot\n drinks"},
     files={"images/Tea.png": b"picture"},
     label="HAND-MADE",
 )
@@ -53,6 +54,7 @@ def test_files_and_summary(tmp_path: Path) -> None:
     assert (
         folder / "shop.text.tsv"
     ).read_text() == "item_id\ttext\nJam\tsweet jam\nTea\tgreen tea\n"
+    assert (folder / "shop.item").read_text() == "item_id:token\tcategory:token\nTea\thot drinks\n"
     assert (folder / "images" / "Tea.png").read_bytes() == b"picture"
     text, image = (read_features(folder / f"shop.{m}.safetensors") for m in ("text", "image"))
     assert (text.tokens, text.matrix.tolist(), text.encoder) == (
@@ -69,6 +71,7 @@ def test_files_and_summary(tmp_path: Path) -> None:
         "shop/popularity.svg",
         "shop/shop.image.safetensors",
         "shop/shop.inter",
+        "shop/shop.item",
         "shop/shop.text.safetensors",
         "shop/shop.text.tsv",
     ]

@@ -30,6 +30,7 @@ def test_domains_of_a_corpus_stay_apart(tmp_path: Path) -> None:
     }
     assert len(content.texts) == len(content.pictures) == 8
     assert content.texts[f"Kindle:{item_token(2)}"] == "2 Jam pot. Grocery Tea & Jam."
+    assert content.categories[f"Kindle:{item_token(2)}"] == "Tea & Jam"
     assert content.pictures[f"Food:{item_token(2)}"] == f"{PICTURES}/2.jpg"
     assert content.origin.steps[3] == ("Food: 5-core", "5 users, 5 items, 25 interactions")
     assert [source.path.name for source in content.origin.sources] == [

@@ -74,6 +74,7 @@ def test_the_bundled_interactions_are_recboles_own(tmp_path: Path) -> None:
     assert written(content, tmp_path) == columns.agg("\t".join, axis=1).tolist()
     assert content.texts["1"] == "Toy Story 1995 Animation Children's Comedy"
     assert set(content.texts) == set(original["item_id:token"])
+    assert (content.categories["1"], content.categories["2"]) == ("Animation", "Action")
     assert content.origin.steps == (("ratings", "943 users, 1,682 items, 100,000 interactions"),)
     assert [source.path.name for source in content.origin.sources] == [
         "ml-100k.inter",
@@ -106,6 +107,7 @@ def test_archives(tmp_path: Path, kind: str) -> None:
     assert sequences(content) == {"1": ["1193", "661"], "2": ["2355", "1193"]}
     assert written(content, tmp_path)[0] == "1\t1193\t978300760"
     assert content.texts == TEXTS
+    assert content.categories == {"661": "Animation", "1193": "Drama"}
     assert content.origin.steps == (
         ("ratings", "2 users, 3 items, 4 interactions"),
         ("ordered by time", "equal times of a user in the order of the file"),

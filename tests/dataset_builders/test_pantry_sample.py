@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from dataset_builders.__main__ import main
-from dataset_builders.pantry.catalogue import draw_catalogue
+from dataset_builders.pantry.catalogue import CATEGORIES, draw_catalogue
 from dataset_builders.pantry.shoppers import simulate
 from recbole_missrec.data.feature_store import FeatureStore
 from recbole_missrec.data.features import item_rows, read_features
@@ -74,6 +74,9 @@ def test_every_product_has_a_text_and_85_percent_a_picture(shop: Path) -> None:
     assert len(text.tokens) == ITEMS
     assert len(image.tokens) == 102
     assert {path.stem for path in (shop / "images").iterdir()} == set(image.tokens)
+    table = pd.read_csv(shop / "pantry-sample.item", sep="\t", index_col="item_id:token")
+    assert set(table.index) == set(text.tokens)
+    assert set(table["category:token"]) <= set(CATEGORIES)
     picture = Image.open(shop / "images" / f"{image.tokens[0]}.png")
     assert (picture.size, picture.mode) == ((64, 64), "RGB")
 

@@ -109,9 +109,12 @@ def test_texts_and_pictures_of_another_table(tmp_path: Path) -> None:
         "title,about",
         "--picture-column",
         "picture",
+        "--category-column",
+        "about",
     )
     content = build(tabular, write_sales(tmp_path / "sales.csv"), *ROLES, *words, cache=tmp_path)
     assert content.texts == {"NA": "Nutmeg whole, dried", "x y": "Rye"}
+    assert content.categories == {"NA": "whole, dried"}
     assert content.pictures == {
         "NA": tmp_path / "shop" / "pictures" / "na.png",
         "0012": "HTTPS://shop.example/12.jpg",
@@ -227,7 +230,11 @@ def replaced(old: str, new: str) -> Callable[[Path], object]:
             (*ITEMS[:2], "--text-columns", "title"),
             "--item-key what: no column of goods.csv; choose from",
         ),
-        (None, ITEMS, "--items goods.csv: name its --text-columns or --picture-column"),
+        (
+            None,
+            ITEMS,
+            "--items goods.csv: name its --text-columns, --category-column or --picture-column",
+        ),
         (None, ("--items", "none.csv", "--text-columns", "x"), "none.csv: no such file"),
         (
             None,
