@@ -25,11 +25,13 @@ Train models and see what they are worth under stress, part by part:
   whole     trained with everything; then items lack texts or pictures, features are noisy or of
             other items, histories are short: nothing is trained for that
   lacking   half of the items, or all, lack a modality in training, too
-  cold      a fifth of the items is not sold before the test: three draws, the first seed
+  cold      a fifth of the items is not sold before the test: three draws, the first seed; also
+            where these have their titles alone (texts by MiniLM)
   fusion    every fusion where some items have a text alone and others a picture alone
 
 It may be killed: asked for again it goes on where it was. Each finished run is kept in FOLDER as
-JSON and Parquet by its digest. FOLDER/NAME.json, .md and .html tell of all parts that are done.
+JSON and Parquet by its digest. FOLDER/NAME.json, .md and .html tell of the parts that are asked
+for, and what they told before of the others.
 """
 PARTS = ("whole", "lacking", "cold", "fusion")
 MINUTES = 10  # of a processor, for a training on Scientific
@@ -68,25 +70,22 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     for part in args.parts.split(","):
         if part not in PARTS:
             raise UsageError(f"--parts={args.parts}: no part '{part}'; {nearest(part, PARTS)}")
-    plans = {part: plan(part, args) for part in PARTS}
     parts = args.parts.split(",")
+    plans = {part: plan(part, args) for part in parts}
     named = [run for part in parts for run in plans[part] if re.search(args.only, run.label)]
     left = [run for run in named if not result_path(args.folder, run).is_file()]
     hours = len(left) * MINUTES / 60
     say(f"{len(left)} of {len(named)} runs to train: about {hours:.1f} h of a core")
     train(named, args.folder, args, checkpoints=True)
-    for done in finished(plans["whole"], args.folder):
-        for condition in CONDITIONS:
-            under(condition, done, args.folder)
-    result = {
-        **machine(args.threads),
-        "dataset": args.dataset,
-        "whole": whole_rows(plans["whole"], args.folder),
-        "lacking": seed_rows(plans["lacking"], args.folder),
-        "cold": cold_rows(plans["cold"], args.folder),
-        "fusion": fusion_rows(plans["fusion"], args.folder),
-        "left": [f"{run.label}, seed {run.seed}" for run in undone(plans, args.folder)],
-    }
+    told = args.folder / f"{args.dataset}.json"
+    before = json.loads(told.read_text(encoding="utf-8")) if told.is_file() else {}
+    result = {part: before.get(part, []) for part in PARTS} | {"left": before.get("left", {})}
+    result |= {**machine(args.threads), "dataset": args.dataset}
+    for part, runs in plans.items():
+        result[part] = ROWS[part](runs, args.folder)
+        result["left"][part] = [
+            f"{run.label}, seed {run.seed}" for run in undone(runs, args.folder)
+        ]
     write_pages(result, args.folder)
     return result
 
@@ -110,9 +109,9 @@ def finished(runs: Sequence[Run], folder: Path) -> list[Run]:
     return [run for run in runs if result_path(folder, run).is_file()]
 
 
-def undone(plans: dict[str, list[Run]], folder: Path) -> list[Run]:
-    """Runs of any part that have none."""
-    return [run for runs in plans.values() for run in runs if run not in finished(runs, folder)]
+def undone(runs: Sequence[Run], folder: Path) -> list[Run]:
+    """Runs that have none."""
+    return [run for run in runs if not result_path(folder, run).is_file()]
 
 
 def under(condition: str, run: Run, folder: Path) -> list[dict[str, Any]]:
@@ -137,16 +136,14 @@ def under(condition: str, run: Run, folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def whole_rows(runs: Sequence[Run], folder: Path) -> dict[str, list[dict[str, Any]]]:
-    """Condition -> rows of all models and seeds."""
-    return {
-        condition: [
-            {"model": run.label, "seed": run.seed, **row}
-            for run in finished(runs, folder)
-            for row in under(condition, run, folder)
-        ]
+def whole_rows(runs: Sequence[Run], folder: Path) -> list[dict[str, Any]]:
+    """Rows of all models, seeds and conditions."""
+    return [
+        {"model": run.label, "seed": run.seed, "condition": condition, **row}
+        for run in finished(runs, folder)
         for condition in CONDITIONS
-    }
+        for row in under(condition, run, folder)
+    ]
 
 
 def seed_rows(runs: Sequence[Run], folder: Path) -> list[dict[str, Any]]:
@@ -155,6 +152,9 @@ def seed_rows(runs: Sequence[Run], folder: Path) -> list[dict[str, Any]]:
         {"model": run.label, "seed": run.seed, **means([read_result(folder, run) or {}])}
         for run in finished(runs, folder)
     ]
+
+
+ROWS = {"whole": whole_rows, "lacking": seed_rows, "cold": cold_rows, "fusion": fusion_rows}
 
 
 if __name__ == "__main__":

@@ -6,17 +6,17 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.stress.trainings import COLD, DRAWS
+from benchmarks.stress.trainings import CONTENT, DRAWS
 from recbole_missrec.comparison.execution import result_path
 from recbole_missrec.comparison.plan import Run
 from recbole_missrec.evaluation.per_user import per_user_metric, read_per_user
 from recbole_missrec.evaluation.significance import compare
 
-CONTENT = "nearest neighbour"  # what the others are compared with
-
 
 def cold_rows(runs: Sequence[Run], folder: Path) -> list[dict[str, Any]]:
     """R@10 and N@10 on cold and on warm targets, each model beside the nearest neighbour.
+
+    That is the one by the same features.
 
     A user of a draw is one unit of the paired test, so that one who stands in several draws
     counts several times.
@@ -30,26 +30,30 @@ def cold_rows(runs: Sequence[Run], folder: Path) -> list[dict[str, Any]]:
     """
     seeds = sorted({run.seed for run in runs})
     done = [seed for seed in seeds if all(_done(runs, seed, folder))]
-    tables = {
-        label: [_joined(runs, label, seed, folder) for seed in done] for label in COLD if done
-    }
+    labels = dict.fromkeys(run.label.rpartition(", draw ")[0] for run in runs if done)
+    tables = {label: [_joined(runs, label, seed, folder) for seed in done] for label in labels}
     rows = []
     for label, joined in tables.items():
         for kind in ("cold", "warm"):
             own, content = (
                 [table[table["kind"] == kind] for table in some]
-                for some in (joined, tables[CONTENT])
+                for some in (joined, tables[CONTENT + _features(label)])
             )
             row: dict[str, Any] = {"model": label, "targets": kind, "rows": len(own[0])}
             row["by draw"] = own[0]["draw"].value_counts().sort_index().tolist()
             for name, metric in (("R@10", "recall"), ("N@10", "ndcg")):
                 row[name] = float(per_user_metric(own, metric, 10).to_numpy().mean())
-                if label != CONTENT:
+                if not label.startswith(CONTENT):
                     against = compare(own, content, metric, 10)
                     row[f"{name} over"] = [against.difference, against.low, against.high]
                     row[f"{name} p"] = against.p_value
             rows.append(row)
     return rows
+
+
+def _features(label: str) -> str:
+    """What a label says of the features: all after the first comma."""
+    return "".join(label.partition(", ")[1:])
 
 
 def _done(runs: Sequence[Run], seed: int, folder: Path) -> list[bool]:

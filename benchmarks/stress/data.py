@@ -1,5 +1,6 @@
-"""Data sets made out of another one: items without features, items that nobody has bought yet."""
+"""Data sets made out of another one: items without features, items that are new."""
 
+import csv
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from dataset_builders.encoders import choose
+from dataset_builders.encoding import encode
 from recbole_missrec.data.domains import Domain
 from recbole_missrec.data.features import read_features, write_features
 from recbole_missrec.errors import UsageError
@@ -25,6 +28,11 @@ def source(data_path: Path, name: str) -> Domain:
     if not domain.interactions():
         raise UsageError(f"--data_path={data_path}: has no {name}; the README says what makes it")
     return domain
+
+
+def texts_of(whole: Domain) -> Path:
+    """Where the texts of a data set are, if it has any."""
+    return whole.folder / f"{whole.name}.text.tsv"
 
 
 def without_features(whole: Domain, modality: str, share: float, seed: int, out: Path) -> Path:
@@ -90,6 +98,43 @@ def cold_split(whole: Domain, draw: int, out: Path) -> Path:
     _write_lines(part.folder / "cold.txt", np.sort(drawn))
     with replacing(part.folder / f"{whole.name}.inter") as temporary:
         kept[enough].to_csv(temporary, sep="\t", index=False)
+    return out
+
+
+def with_titles(whole: Domain, split: Path, alone: bool, out: Path) -> Path:
+    """A cold split with texts by MiniLM, of which cold items may have the titles alone.
+
+    Args:
+        whole: the data set; its texts begin with titles that end in a full stop.
+        split: of ``cold_split``.
+        alone: cold items have their titles and nothing else, neither the rest nor a picture.
+        out: folder of the new one; nothing is written if it is there.
+
+    Returns:
+        What ``data_path`` is then.
+
+    Raises:
+        UsageError: MiniLM is not installed.
+    """
+    old, part = (Domain(whole.name, folder / whole.name, "") for folder in (split, out))
+    if part.interactions():
+        return out
+    table = pd.read_csv(texts_of(whole), sep="\t", quoting=csv.QUOTE_NONE, dtype=str).dropna()
+    short = set((old.folder / "cold.txt").read_text().split()) if alone else set()
+    pairs = zip(table["item_id"], table["text"], strict=True)
+    texts = {item: text.partition(". ")[0] if item in short else text for item, text in pairs}
+    encoded = encode(texts, choose("text", "minilm"), out / "work")
+    assert encoded is not None  # in the only process
+    made = encoded.features
+    write_features(part.features("text"), made.tokens, made.matrix, made.encoder)
+    for modality in [other for other in whole.modalities() if other != "text"]:
+        file = read_features(old.features(modality))
+        kept = [row for row, token in enumerate(file.tokens) if token not in short]
+        tokens = [file.tokens[row] for row in kept]
+        write_features(part.features(modality), tokens, file.matrix[kept], file.encoder)
+    for name in (f"{whole.name}.item", "cold.txt", f"{whole.name}.inter"):
+        _copy(old.folder / name, part.folder / name)
+    shutil.rmtree(out / "work")
     return out
 
 

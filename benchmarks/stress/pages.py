@@ -65,11 +65,7 @@ def summary(result: dict[str, Any]) -> str:
 
 
 def _summary(result: dict[str, Any]) -> str:
-    seeds = sorted({row["seed"] for row in result["whole"]["completeness"]})
-    return (
-        f"Test rows, ranked against all items; seeds {', '.join(map(str, seeds))}; "
-        f"{result['cpu']}, torch {result['torch']}."
-    )
+    return f"Test rows, ranked against all items; {result['cpu']}, torch {result['torch']}."
 
 
 def whole(result: dict[str, Any]) -> Table:
@@ -205,7 +201,7 @@ def fusions(result: dict[str, Any]) -> Table:
 def left(result: dict[str, Any]) -> Table:
     """What has not been trained."""
     seeds: dict[str, list[str]] = {}
-    for run in result["left"]:
+    for run in sum(result["left"].values(), []):
         label, _, seed = run.rpartition(", seed ")
         seeds.setdefault(label, []).append(seed)
     rows = [[Cell(label), Cell(" ".join(missing))] for label, missing in seeds.items()]
@@ -230,7 +226,8 @@ def weights(result: dict[str, Any]) -> Table:
 
 
 def _frame(result: dict[str, Any], condition: str) -> pd.DataFrame:
-    return pd.DataFrame(result["whole"][condition])
+    frame = pd.DataFrame(result["whole"])
+    return frame[frame["condition"] == condition].dropna(axis=1, how="all") if len(frame) else frame
 
 
 def _kept(result: dict[str, Any], condition: str) -> pd.DataFrame:

@@ -3,7 +3,13 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.stress.data import cold_split, source, without_features
+from benchmarks.stress.data import (
+    cold_split,
+    source,
+    texts_of,
+    with_titles,
+    without_features,
+)
 from recbole_missrec.comparison.plan import Run, plan_run
 
 WITHOUT = "without ids"
@@ -27,11 +33,14 @@ LACKING: dict[str, dict[str, str]] = {
     "token": TOKEN,
     "ridge": {"missing": "ridge"},
 }
+TRANSDUCTIVE, CONTENT = "transductive", "nearest neighbour"
 COLD: dict[str, tuple[str, dict[str, str]]] = {
     "inductive": ("MISSRec", NO_IDS),
-    "transductive": ("MISSRec", {}),
-    "nearest neighbour": ("LastItem", BOTH),
+    TRANSDUCTIVE: ("MISSRec", {}),
+    CONTENT: ("LastItem", BOTH),
 }
+# whether cold items have their titles and nothing else, in data sets with texts by MiniLM
+MINIMAL = {"texts by MiniLM": False, "the same, of cold items titles alone": True}
 FUSIONS = ("static", "dynamic_shared", "dynamic_instance", "dynamic_shrunk", "gate")
 
 
@@ -59,14 +68,23 @@ def lacking(data_path: Path, dataset: str, seed: int, epochs: int, folder: Path)
 
 
 def cold(data_path: Path, dataset: str, seed: int, epochs: int, folder: Path) -> Iterator[Run]:
-    """Models that have never seen a fifth of the items; seed is that of the training."""
+    """Models that have never seen a fifth of the items; seed is that of the training.
+
+    Where the data set has texts, also where these are all that such items have, cut to the title.
+    """
     columns = "{inter: [user_id, item_id, timestamp], item: [item_id]}"
     for draw in DRAWS:
-        split = cold_split(source(data_path, dataset), draw, folder / f"cold-{draw}")
-        for label, (model, options) in COLD.items():
-            given = options | {"data_path": str(split), "load_col": columns}
-            given |= {} if model == "LastItem" else {"epochs": str(epochs)}
-            yield plan_run(f"{label}, draw {draw}", model, dataset, seed, (), given)
+        whole = source(data_path, dataset)
+        split = cold_split(whole, draw, folder / f"cold-{draw}")
+        made = {"": split}
+        for kind, alone in MINIMAL.items() if texts_of(whole).is_file() else ():
+            made[f", {kind}"] = with_titles(whole, split, alone, folder / f"cold-{draw}-{alone}")
+        for kind, path in made.items():
+            for label, (model, options) in COLD.items():
+                given = options | {"data_path": str(path), "load_col": columns}
+                given |= {} if model == "LastItem" else {"epochs": str(epochs)}
+                if not kind or label != TRANSDUCTIVE:
+                    yield plan_run(f"{label}{kind}, draw {draw}", model, dataset, seed, (), given)
 
 
 def fusion(data_path: Path, dataset: str, seed: int, epochs: int, folder: Path) -> Iterator[Run]:

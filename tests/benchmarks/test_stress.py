@@ -10,7 +10,7 @@ from recbole.data.interaction import Interaction
 
 from benchmarks.stress.__main__ import main
 from benchmarks.stress.altered import alter, lacking, stand_ins, without
-from benchmarks.stress.data import cold_split, source, without_features
+from benchmarks.stress.data import cold_split, source, texts_of, with_titles, without_features
 from recbole_missrec.data.features import read_features
 from tests.model.test_against_reference import build, oracle_arguments, random_batch
 from tests.reference import missrec as reference
@@ -106,6 +106,29 @@ def test_cold_items_stand_nowhere_but_last(tmp_path: Path) -> None:
     assert len((made / "tiny.item").read_text().split()) == 25  # the head, and every item
 
 
+@pytest.mark.slow  # a language model, twice
+def test_of_cold_items_the_titles_alone(tmp_path: Path) -> None:
+    whole = source(write_tiny_shop(tmp_path), "tiny")
+    items = read_features(whole.features("text")).tokens
+    texts = [f"{item}\tBlue {item} jar. Kitchen. Brand" for item in items]
+    texts_of(whole).write_text("\n".join(["item_id\ttext", *texts]) + "\n")
+    split = cold_split(whole, 0, tmp_path / "cold")
+    made = {
+        alone: with_titles(whole, split, alone, tmp_path / f"titles-{alone}") / "tiny"
+        for alone in (False, True)
+    }
+    cold = (made[True] / "cold.txt").read_text().split()
+    full, short = (read_features(made[a] / "tiny.text.safetensors") for a in (False, True))
+    assert full.tokens == short.tokens == items and "MiniLM" in full.encoder
+    same = (full.matrix - short.matrix).abs().amax(1) < 1e-5
+    assert same.tolist() == [item not in cold for item in items]
+    pictures = [read_features(folder / "tiny.image.safetensors").tokens for folder in made.values()]
+    assert pictures[1] == [item for item in pictures[0] if item not in cold] != pictures[0]
+    for name in ("tiny.inter", "tiny.item", "cold.txt"):
+        assert (made[True] / name).read_bytes() == (split / "tiny" / name).read_bytes()
+    assert not (tmp_path / "titles-True" / "work").exists()
+
+
 def test_a_small_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shop, folder = write_tiny_shop(tmp_path), tmp_path / "stress"
     words = [
@@ -115,15 +138,20 @@ def test_a_small_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     few = [*words, "--only=without ids"]
     assert main(few) == 0
     result = json.loads((folder / "tiny.json").read_text())
-    rows = result["whole"]["completeness"]
+    rows = [row for row in result["whole"] if row["condition"] == "completeness"]
     assert {row["model"] for row in rows} >= {"MISSRec without ids", "UniSRec-MM without ids"}
     nothing = [row for row in rows if row.get("share") == 1.0 and row["strategy"] == "mask"]
     assert {row["lacking"] for row in nothing} == {"text", "image"}
-    assert "inductive, draw 0, seed 1" in result["left"]
+    assert "inductive, draw 0, seed 1" in result["left"]["cold"]
     assert "No item has text" in (folder / "tiny.md").read_text()
     assert "<h1>Stress tests</h1>" in (folder / "tiny.html").read_text()
     before = {path: path.stat().st_mtime_ns for path in folder.glob("*.pth")}
     assert main(few) == 0  # nothing is trained again
     assert {path: path.stat().st_mtime_ns for path in folder.glob("*.pth")} == before
+    assert main([*few, "--parts=fusion"]) == 0  # what was told of other parts stays
+    again = json.loads((folder / "tiny.json").read_text())
+    assert {part: again[part] for part in ("whole", "cold", "left")} == {
+        part: result[part] for part in ("whole", "cold", "left")
+    }
     assert main([*words, "--parts=warm"]) == 2
     assert "no part 'warm'" in capsys.readouterr().err
