@@ -35,6 +35,11 @@ def texts_of(whole: Domain) -> Path:
     return whole.folder / f"{whole.name}.text.tsv"
 
 
+def pictures_of(whole: Domain) -> Path:
+    """Where it says which pictures a data set has, if it has any."""
+    return whole.folder / f"{whole.name}.pictures.tsv"
+
+
 def without_features(whole: Domain, modality: str, share: float, seed: int, out: Path) -> Path:
     """A data set a share of whose items, drawn by the seed, lacks a modality.
 
@@ -59,6 +64,8 @@ def without_features(whole: Domain, modality: str, share: float, seed: int, out:
                 write_features(part.features(other), tokens, file.matrix[kept], file.encoder)
             else:
                 _copy(whole.features(other), part.features(other))
+        for path in filter(Path.is_file, (texts_of(whole), pictures_of(whole))):
+            _copy(path, part.folder / path.name)
         _copy(whole.interactions()[0], part.folder / f"{whole.name}.inter")
     return out
 

@@ -1,4 +1,4 @@
-"""What each fusion makes of items with a text alone, a picture alone, or both."""
+"""What each fusion makes of items by what they have: a text, a picture, a long or a sharp one."""
 
 import json
 import warnings
@@ -7,16 +7,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
+from PIL import ImageFilter, ImageStat
 from scipy.stats import spearmanr
 
 from benchmarks.measuring import write_json
+from benchmarks.stress.data import pictures_of, texts_of
 from recbole_missrec.comparison.execution import checkpoint_path, result_path
 from recbole_missrec.comparison.plan import Run
+from recbole_missrec.data.domains import Domain
 from recbole_missrec.evaluation.per_user import read_per_user
 from recbole_missrec.evaluation.slices import slices
+from recbole_missrec.map.item_files import read_pairs
+from recbole_missrec.picture_files import open_picture
 from recbole_missrec.quick_start import restore
 from recbole_missrec.trainer.checkpoint import load_checkpoint
+
+QUARTERS = ["least", "less", "more", "most"]
+OF = {"words": "text", "sharpness": "image"}
 
 
 def fusion_rows(runs: Sequence[Run], folder: Path) -> list[dict[str, Any]]:
@@ -27,28 +36,74 @@ def fusion_rows(runs: Sequence[Run], folder: Path) -> list[dict[str, Any]]:
         folder: of the results and checkpoints.
 
     Returns:
-        A row for each fusion that has a run that is done.
+        A row for each fusion that has a run that is done; R@10 by the modalities of the target, by
+        the quarter of the words of its text and of the sharpness of its picture, where the data
+        set has these.
     """
+    measured = qualities(runs[0]) if runs else {}
     rows = []
     for label in dict.fromkeys(run.label for run in runs):
         own = [run for run in runs if run.label == label and result_path(folder, run).is_file()]
         if not own:
             continue
-        kinds: dict[str, list[list[float]]] = {}
+        kinds: dict[str, dict[str, list[list[float]]]] = {}
         for run in own:  # seeds lack other features: a target is of a kind in one of them
             frame = read_per_user(folder / f"{run.digest}.parquet")
-            for row in slices([frame], "modalities", "recall", 10).to_dict("records"):
-                found = [row["mean"], row["low"], row["high"], row["users"]]
-                kinds.setdefault(str(row["slice"]), []).append(found)
+            sliced = {"what the target has": slices([frame], "modalities", "recall", 10)}
+            for what, values in measured.items():
+                there = frame["modalities"].str.contains(OF[what]).to_numpy()
+                quarter = values.reindex(frame["target"]).where(there).to_numpy()
+                found = slices([frame.assign(category=quarter)], "category", "recall", 10)
+                sliced[f"{what} of the target"] = found.sort_values("slice", key=_in_order)
+            for by, found in sliced.items():
+                for row in found.to_dict("records"):
+                    figures = [row["mean"], row["low"], row["high"], row["users"]]
+                    kinds.setdefault(by, {}).setdefault(str(row["slice"]), []).append(figures)
         rows.append(
             {
                 "fusion": label.removeprefix("fusion "),
                 "seeds": len(own),
-                "R@10": {kind: np.mean(found, 0).tolist() for kind, found in kinds.items()},
+                "R@10": {
+                    by: {kind: np.mean(figures, 0).tolist() for kind, figures in found.items()}
+                    for by, found in kinds.items()
+                },
                 "weights": [weights_of(run, folder) for run in own],
             }
         )
     return rows
+
+
+def qualities(run: Run) -> dict[str, pd.Series]:
+    """Quarter of each item by the words of its text and by the sharpness of its picture.
+
+    Sharpness is the variance of the edges of the picture in grey (``PIL.ImageFilter``).
+
+    Args:
+        run: on the data set.
+
+    Returns:
+        Name -> by raw item token; what the data set has not is not there, nor is an item without.
+    """
+    domain = Domain(run.dataset, Path(dict(run.options)["data_path"]) / run.dataset, "")
+    found = {}
+    if texts_of(domain).is_file():
+        found["words"] = read_pairs(texts_of(domain)).str.split().str.len()
+    if pictures_of(domain).is_file():
+        files = read_pairs(pictures_of(domain))
+        found["sharpness"] = files.map(lambda file: _sharpness(domain.folder / file))
+    return {
+        what: pd.qcut(values.rank(method="first"), len(QUARTERS), QUARTERS).astype(str)
+        for what, values in found.items()
+    }
+
+
+def _in_order(quarters: pd.Series) -> pd.Series:
+    return quarters.map(lambda quarter: [*QUARTERS, "none"].index(quarter))
+
+
+def _sharpness(file: Path) -> float:
+    edges = open_picture(file).convert("L").filter(ImageFilter.FIND_EDGES)
+    return float(ImageStat.Stat(edges).var[0])
 
 
 @torch.no_grad()

@@ -40,7 +40,7 @@ def write_pages(result: dict[str, Any], folder: Path) -> None:
         Part("Noise", [noisy(result)], []),
         Part("Short histories", [short(result)], []),
         Part("Items that are new", [cold(result)], []),
-        Part("Fusion by what an item has", [fusions(result), weights(result)], []),
+        Part("Fusion by what an item has", [*fusions(result), weights(result)], []),
         Part("Not trained, for want of time", [left(result)], []),
     ]
     filled = [
@@ -178,24 +178,25 @@ def cold(result: dict[str, Any]) -> Table:
     )
 
 
-def fusions(result: dict[str, Any]) -> Table:
-    """R@10 by what the target has."""
-    kinds = list(dict.fromkeys(kind for row in result["fusion"] for kind in row["R@10"]))
-    rows = []
-    for row in result["fusion"]:
-        cells = [Cell(row["fusion"]), Cell(str(row["seeds"]))]
-        for kind in kinds:
-            found = row["R@10"].get(kind)
-            cells.append(Cell(number(found[0]), interval(*found[1:3])) if found else Cell("–"))
-        rows.append(cells)
-    return Table(
-        "fusion",
-        "R@10 by what the target has",
-        ["fusion", "seeds", *kinds],
-        rows,
-        ("A quarter of the items lacks the text, another the picture, drawn by the seed. 95 % "
-         "intervals over users, means of the seeds' ends.",),
-    )  # fmt: skip
+def fusions(result: dict[str, Any]) -> list[Table]:
+    """R@10 by what the target has, by its words and by the sharpness of its picture."""
+    tables = []
+    for by in dict.fromkeys(by for row in result["fusion"] for by in row["R@10"]):
+        kinds = list(dict.fromkeys(kind for row in result["fusion"] for kind in row["R@10"][by]))
+        rows = []
+        for row in result["fusion"]:
+            cells = [Cell(row["fusion"]), Cell(str(row["seeds"]))]
+            for kind in kinds:
+                found = row["R@10"][by].get(kind)
+                cells.append(Cell(number(found[0]), interval(*found[1:3])) if found else Cell("–"))
+            rows.append(cells)
+        notes = (
+            "A quarter of the items lacks the text, another the picture, drawn by the seed. 95 % "
+            "intervals over users, means of the seeds' ends.",
+        )
+        name = f"fusion-{by.partition(' ')[0]}"
+        tables.append(Table(name, f"R@10 by {by}", ["fusion", "seeds", *kinds], rows, notes))
+    return tables
 
 
 def left(result: dict[str, Any]) -> Table:

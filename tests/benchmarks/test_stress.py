@@ -3,14 +3,18 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from recbole.data.interaction import Interaction
 
 from benchmarks.stress.__main__ import main
 from benchmarks.stress.altered import alter, lacking, stand_ins, without
 from benchmarks.stress.data import cold_split, source, texts_of, with_titles, without_features
+from benchmarks.stress.fusion import qualities
+from recbole_missrec.comparison.plan import Run
 from recbole_missrec.data.features import read_features
 from tests.model.test_against_reference import build, oracle_arguments, random_batch
 from tests.reference import missrec as reference
@@ -104,6 +108,24 @@ def test_cold_items_stand_nowhere_but_last(tmp_path: Path) -> None:
     assert events["item"].isin(cold).any()
     assert (events["user"].value_counts() >= 4).all()
     assert len((made / "tiny.item").read_text().split()) == 25  # the head, and every item
+
+
+def test_quarters_of_words_and_of_sharpness(tmp_path: Path) -> None:
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    lines = [f"{item}\t{'word ' * count}" for item, count in zip("abcd", (9, 1, 5, 3), strict=True)]
+    (folder / "shop.text.tsv").write_text("\n".join(["item_id\ttext", *lines]) + "\n")
+    for step in (0, 1, 2, 4):  # the more stripes, the more edges
+        stripes = np.tile((np.arange(64) * step // 8 % 2 * 255).astype(np.uint8), (64, 1))
+        Image.fromarray(stripes).save(folder / f"{step}.png")
+    files = ["a\t4.png", "b\t0.png", f"c\t{folder / '1.png'}", "d\t2.png"]
+    (folder / "shop.pictures.tsv").write_text("\n".join(["item_id\tfile", *files]) + "\n")
+    options = (("data_path", str(tmp_path)),)
+    found = qualities(Run("x", "MISSRec", "shop", 0, (), options, "digest"))
+    assert found["words"].to_dict() == {"a": "most", "b": "least", "c": "more", "d": "less"}
+    assert found["sharpness"].to_dict() == {"a": "most", "b": "least", "c": "less", "d": "more"}
+    (folder / "shop.pictures.tsv").unlink()
+    assert list(qualities(Run("x", "MISSRec", "shop", 0, (), options, "digest"))) == ["words"]
 
 
 @pytest.mark.slow  # a language model, twice
