@@ -1,8 +1,7 @@
 """What each fusion makes of items by what they have: a text, a picture, a long or a sharp one."""
 
 import json
-import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,9 @@ from PIL import ImageFilter, ImageStat
 from scipy.stats import spearmanr
 
 from benchmarks.measuring import write_json
+from benchmarks.stress.calibration import calibration
 from benchmarks.stress.data import pictures_of, texts_of
+from benchmarks.stress.trained import Trained
 from recbole_missrec.comparison.execution import checkpoint_path, result_path
 from recbole_missrec.comparison.plan import Run
 from recbole_missrec.data.domains import Domain
@@ -21,8 +22,6 @@ from recbole_missrec.evaluation.per_user import read_per_user
 from recbole_missrec.evaluation.slices import slices
 from recbole_missrec.map.item_files import read_pairs
 from recbole_missrec.picture_files import open_picture
-from recbole_missrec.quick_start import restore
-from recbole_missrec.trainer.checkpoint import load_checkpoint
 
 QUARTERS = ["least", "less", "more", "most"]
 OF = {"words": "text", "sharpness": "image"}
@@ -67,7 +66,8 @@ def fusion_rows(runs: Sequence[Run], folder: Path) -> list[dict[str, Any]]:
                     by: {kind: np.mean(figures, 0).tolist() for kind, figures in found.items()}
                     for by, found in kinds.items()
                 },
-                "weights": [weights_of(run, folder) for run in own],
+                "weights": [_kept(weights, run, folder) for run in own],
+                "calibration": [_kept(calibration, run, folder) for run in own],
             }
         )
     return rows
@@ -106,37 +106,33 @@ def _sharpness(file: Path) -> float:
     return float(ImageStat.Stat(edges).var[0])
 
 
+def _kept(examine: Callable[[Path], dict[str, Any]], run: Run, folder: Path) -> dict[str, Any]:
+    """What an examination of the checkpoint of a run has found; it is made once."""
+    kept = folder / f"{run.digest}.{examine.__name__}.json"
+    if not kept.is_file():
+        write_json(kept, examine(checkpoint_path(folder, run)))
+    found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
+    return found
+
+
 @torch.no_grad()
-def weights_of(run: Run, folder: Path) -> dict[str, Any]:
+def weights(checkpoint: Path) -> dict[str, Any]:
     """How much the first modality counts in items that have all, over the test rows.
 
     Args:
-        run: that is done.
-        folder: of the results; what is found is kept there.
+        checkpoint: of a model.
 
     Returns:
         ``mean``; ``between items``, the standard deviation over items of the mean over users;
         ``between users``, the other way round; ``with popularity``, Spearman's correlation of
         alpha and training interactions where items have alphas of their own.
     """
-    kept = folder / f"{run.digest}.weights.json"
-    if not kept.is_file():
-        warnings.filterwarnings("ignore", category=FutureWarning, module="recbole")
-        path = checkpoint_path(folder, run)
-        options = {"show_progress": "False", "state": "error"}
-        trainer, loaders = restore(str(path), load_checkpoint(path), options)
-        trainer.eval_collector.data_collect(loaders[0])
-        trainer.evaluate(loaders[2])
-        write_json(kept, _weights(trainer.model, loaders))
-    found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
-    return found
-
-
-def _weights(model: Any, loaders: Any) -> dict[str, Any]:
+    trained = Trained(checkpoint)
+    model = trained.model.eval()
     everything = model.present.all(0).nonzero()[:, 0]  # items with all modalities
     candidates = model.all_candidates()
     items, users = torch.zeros(len(everything)), []
-    for batch, *_ in loaders[2]:
+    for batch, *_ in trained.test:
         u = model.embed(batch)
         cosines = u @ candidates.tokens[:, everything].transpose(1, 2)
         present = model.present[:, everything][:, None]
@@ -149,10 +145,9 @@ def _weights(model: Any, loaders: Any) -> dict[str, Any]:
     by_user = torch.cat(users)
     by_item = items / len(by_user)
     alphas = torch.as_tensor(model.fusion.alphas(everything))
-    counts = torch.bincount(loaders[0]._dataset.inter_feat[model.ITEM_ID], minlength=model.n_items)
     correlation = None
     if alphas.dim():
-        correlation = float(spearmanr(alphas.numpy(), counts[everything].numpy()).statistic)
+        correlation = float(spearmanr(alphas.numpy(), trained.counts[everything].numpy()).statistic)
     return {
         "modality": model.modalities[0],
         "mean": float(by_user.mean()),

@@ -40,7 +40,11 @@ def write_pages(result: dict[str, Any], folder: Path) -> None:
         Part("Noise", [noisy(result)], []),
         Part("Short histories", [short(result)], []),
         Part("Items that are new", [cold(result)], []),
-        Part("Fusion by what an item has", [*fusions(result), weights(result)], []),
+        Part(
+            "Fusion by what an item has",
+            [*fusions(result), weights(result), calibrated(result)],
+            [],
+        ),
         Part("Not trained, for want of time", [left(result)], []),
     ]
     filled = [
@@ -223,6 +227,32 @@ def weights(result: dict[str, Any]) -> Table:
         rows,
         ("Standard deviations between items (of means over users) and between users; alpha, and "
          "its rank correlation with the item's training interactions.",),
+    )  # fmt: skip
+
+
+def calibrated(result: dict[str, Any]) -> Table:
+    """What a shift of the items with one modality gains."""
+    rows = []
+    for row in result["fusion"]:
+        own = row["calibration"]
+        cells = [Cell(row["fusion"])]
+        for modality in own[0]["shifts"]:
+            cells.append(Cell(" ".join(f"{one['shifts'][modality]:+g}" for one in own)))
+        for metric in ("N@10 on validation", "R@10", "N@10"):
+            cells += [Cell(number(mean(one[metric][shifted] for one in own))) for shifted in (0, 1)]
+        cells += [Cell(number(mean(one[share] for one in own))) for share in ("shown", "sought")]
+        rows.append(cells)
+    shifts = list(result["fusion"][0]["calibration"][0]["shifts"]) if rows else []
+    metrics = [
+        f"{m}{how}" for m in ("N@10 on validation", "R@10", "N@10") for how in ("", ", shifted")
+    ]
+    return Table(
+        "calibration",
+        "Scores of items with one modality, shifted by a number that is best on validation",
+        ["fusion", *(f"shifts of {m} alone" for m in shifts), *metrics, "shown", "sought"],
+        rows,
+        ("Shifts of scores over the temperature, seed by seed. Shown, sought: share of items with "
+         "one modality among the first ten as they are, and among the targets.",),
     )  # fmt: skip
 
 

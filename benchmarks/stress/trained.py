@@ -40,7 +40,8 @@ class Trained:
         options = {"show_progress": "False", "state": "error"}
         trainer, loaders = restore(str(checkpoint), load_checkpoint(checkpoint), options)
         trainer.eval_collector.data_collect(loaders[0])
-        self.trainer, self.test, self.model = trainer, loaders[2], trainer.model
+        self.trainer, self.model = trainer, trainer.model
+        _, self.valid, self.test = loaders
         self.whole = self.figures(load_best_model=True)
         holder = getattr(self.model, "adapted", self.model)
         self.features: dict[str, Tensor] = {

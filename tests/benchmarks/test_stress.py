@@ -170,10 +170,20 @@ def test_a_small_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     before = {path: path.stat().st_mtime_ns for path in folder.glob("*.pth")}
     assert main(few) == 0  # nothing is trained again
     assert {path: path.stat().st_mtime_ns for path in folder.glob("*.pth")} == before
-    assert main([*few, "--parts=fusion"]) == 0  # what was told of other parts stays
+    assert main([*words, "--parts=fusion", "--only=static|gate"]) == 0
     again = json.loads((folder / "tiny.json").read_text())
-    assert {part: again[part] for part in ("whole", "cold", "left")} == {
-        part: result[part] for part in ("whole", "cold", "left")
-    }
+    assert (again["whole"], again["cold"]) == (result["whole"], result["cold"])  # told before
+    static, gate = again["fusion"]
+    assert (static["fusion"], gate["fusion"]) == ("static", "gate")
+    assert static["weights"][0]["mean"] == 0.5 and static["weights"][0]["between users"] == 0
+    assert list(static["R@10"]) == ["what the target has"]  # neither texts nor pictures to look at
+    for row in (static, gate):
+        (found,) = row["calibration"]
+        plain, shifted = found["N@10 on validation"]
+        assert plain <= shifted
+        assert found["shifts"].keys() == {"text", "image"}
+        assert 0 < found["sought"] < 1
+    page = (folder / "tiny.md").read_text()
+    assert "R@10 by what the target has" in page and "shifts of text alone" in page
     assert main([*words, "--parts=warm"]) == 2
     assert "no part 'warm'" in capsys.readouterr().err
