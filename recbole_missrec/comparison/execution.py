@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -176,9 +177,12 @@ def _on_cluster(runs: Sequence[Run], out: Path, cluster: str) -> Iterator[tuple[
     """A task is a command of one thread, so that Ray's workers need not import this project."""
     import ray
 
+    host, _, port = cluster.removeprefix("ray://").rpartition(":")
     try:
+        if host:  # Ray itself looks for minutes
+            socket.create_connection((host, int(port)), timeout=10).close()
         ray.init(address=cluster, log_to_driver=False)
-    except ConnectionError as error:
+    except (OSError, ValueError) as error:
         raise UsageError(f"--cluster={cluster}: no Ray cluster there: {error}") from error
     call = ray.remote(num_cpus=1)(subprocess.call)
     program = [sys.executable, "-m", "recbole_missrec.comparison.execution"]
