@@ -47,7 +47,7 @@ SIZES = {  # so that benchmarks take seconds
     "encode": "--items=32 --texts=8 --repeats=1 --generated 500",
     "pretrain": "--users=60 --items=50 --interactions=400 --batch=64 --steps=1 --warm_up=1",
     "tuning": "--rounds=1 --batches=1",
-    "stress": "--epochs=1 --seeds=2020 --only=nearest",
+    "stress": "--epochs=1 --seeds=2020 --parts=lacking --only=100%.lack.text",
     "prepare_data": "--users=1000 --items=300 --interactions=10000 --compared=5000",
 }
 USERS = 40  # of a real data set, that the commands go on with

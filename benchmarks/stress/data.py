@@ -128,12 +128,15 @@ def with_titles(whole: Domain, split: Path, alone: bool, out: Path) -> Path:
         return out
     table = pd.read_csv(texts_of(whole), sep="\t", quoting=csv.QUOTE_NONE, dtype=str).dropna()
     short = set((old.folder / "cold.txt").read_text().split()) if alone else set()
-    pairs = zip(table["item_id"], table["text"], strict=True)
-    texts = {item: text.partition(". ")[0] if item in short else text for item, text in pairs}
-    encoded = encode(texts, choose("text", "minilm"), out / "work")
-    assert encoded is not None  # in the only process
-    made = encoded.features
-    write_features(part.features("text"), made.tokens, made.matrix, made.encoder)
+    texts = dict(zip(table["item_id"], table["text"], strict=True))
+    titles = {item: text.partition(". ")[0] or text for item, text in texts.items()}
+    work = out.parent / "minilm"  # of all splits: what is there is not encoded again
+    full, cut = (encode(given, choose("text", "minilm"), work) for given in (texts, titles))
+    assert full is not None and cut is not None  # in the only process
+    tokens = full.features.tokens
+    of_title = np.isin(tokens, list(short))[:, None]
+    matrix = np.where(of_title, cut.features.matrix, full.features.matrix)
+    write_features(part.features("text"), tokens, matrix, full.features.encoder)
     for modality in [other for other in whole.modalities() if other != "text"]:
         file = read_features(old.features(modality))
         kept = [row for row, token in enumerate(file.tokens) if token not in short]
@@ -141,7 +144,6 @@ def with_titles(whole: Domain, split: Path, alone: bool, out: Path) -> Path:
         write_features(part.features(modality), tokens, file.matrix[kept], file.encoder)
     for name in (f"{whole.name}.item", "cold.txt", f"{whole.name}.inter"):
         _copy(old.folder / name, part.folder / name)
-    shutil.rmtree(out / "work")
     return out
 
 

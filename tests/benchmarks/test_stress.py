@@ -148,7 +148,6 @@ def test_of_cold_items_the_titles_alone(tmp_path: Path) -> None:
     assert pictures[1] == [item for item in pictures[0] if item not in cold] != pictures[0]
     for name in ("tiny.inter", "tiny.item", "cold.txt"):
         assert (made[True] / name).read_bytes() == (split / "tiny" / name).read_bytes()
-    assert not (tmp_path / "titles-True" / "work").exists()
 
 
 def test_a_small_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
