@@ -4,6 +4,7 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from itertools import islice
 from statistics import median
 from typing import Any
@@ -16,14 +17,11 @@ from benchmarks.generated import batches, generated_model
 from benchmarks.measuring import (
     PeakMemory,
     arguments,
-    in_fresh_process,
-    kept_rows,
     machine,
+    measure_each,
     positive,
     report,
-    say,
     train_step,
-    write_json,
 )
 from benchmarks.tokens import structured_tokens
 
@@ -33,7 +31,8 @@ DESCRIPTION = f"""\
 Discover interests of generated catalogues (two modalities of 512 dimensions, all present; features
 in groups within topics, benchmarks/tokens.py) and train MISSRec on them for some steps, on the
 processor, each catalogue and way in a process of its own: sampled softmax, batch {ROWS}, histories
-of at most {LONGEST} items, interest_method auto, interests .02 of the tokens, 20 neighbours.
+of at most {LONGEST} items, interest_method auto, interests .02 of the tokens
+searched, 20 neighbours.
 
 An epoch is COMPUTED from the steps that were measured, for {AN_ITEM} training rows an item;
 discovery, once an epoch, is measured whole. MiB are those beyond features, parameters and optimiser
@@ -67,29 +66,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Measure each way at each size, in a process of its own."""
-    result = kept_rows(args.out, {**machine(args.threads), "steps": args.steps, "rows": []})
-    for items in args.items:
-        for way in args.ways:
-            asked = {"items": items, "way": way}
-            if any(asked.items() <= row.items() for row in result["rows"]):
-                continue
-            say(f"{items:,} items, {way}")
-            measured = in_fresh_process(measure, items, way, args.threads, args.steps)
-            result["rows"].append(asked | measured)
-            if args.out:
-                write_json(args.out, result)
-    return result
+    identity = {**machine(args.threads), "steps": args.steps}
+    points = [{"items": items, "way": way} for items in args.items for way in args.ways]
+    measuring = partial(measure, args.threads, args.steps)
+    return measure_each(args.out, identity, points, measuring)
 
 
-def measure(items: int, way: str, threads: int, steps: int) -> dict[str, Any]:
+def measure(threads: int, steps: int, point: dict[str, Any]) -> dict[str, Any]:
     """One way at one size.
 
     Args:
-        items: of the catalogue.
-        way: a name of ``WAYS``.
         threads: of torch.
         steps: of training.
+        point: items of the catalogue, and the way, a name of ``WAYS``.
     """
+    items, way = point["items"], point["way"]
     features = {
         modality: torch.cat([torch.zeros(1, 512), structured_tokens(items, 512, seed)])
         for seed, modality in enumerate(("text", "image"))

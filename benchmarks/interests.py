@@ -4,6 +4,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import psutil
@@ -19,12 +20,10 @@ from benchmarks.measuring import (
     arguments,
     build,
     in_fresh_process,
-    kept_rows,
     machine,
+    measure_each,
     positive,
     report,
-    say,
-    write_json,
 )
 from benchmarks.tokens import jittered_tokens, structured_tokens
 from recbole_missrec.interests.density_peaks import density_peaks
@@ -96,13 +95,9 @@ def share(word: str) -> float:
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Measure each method at each size, in a process of its own.
-
-    With ``--out`` each is written as it is done, and not measured again where it is there.
-    """
+    """Measure each method at each size, in a process of its own."""
     identity = {**machine(args.threads), "dim": DIM, "neighbours": args.neighbours}
-    identity |= {"dataset": args.dataset, "rows": []}
-    result = kept_rows(args.out, identity)
+    identity |= {"dataset": args.dataset}
     points = [
         {"kind": kind, "tokens": tokens, "ratio": ratio, "method": method}
         for tokens in args.tokens
@@ -114,15 +109,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     real = None
     if "real" in args.kinds:
         real = in_fresh_process(real_tokens, args.dataset, args.data_path, args.threads)
-    for point in points:
-        if any(point.items() <= row.items() for row in result["rows"]):
-            continue
-        say("{method}: {tokens:,} {kind} tokens, interests {ratio:g} of them".format(**point))
-        row = point | in_fresh_process(measure, point, real, args.neighbours, args.threads)
-        result["rows"].append(row)
-        if args.out:
-            write_json(args.out, result)
-    return result
+    measuring = partial(measure, real, args.neighbours, args.threads)
+    return measure_each(args.out, identity, points, measuring)
 
 
 def real_tokens(dataset: str, data_path: str, threads: int) -> Any:
@@ -132,14 +120,14 @@ def real_tokens(dataset: str, data_path: str, threads: int) -> Any:
         return model.item_tokens()[model.present].numpy()
 
 
-def measure(point: dict[str, Any], real: Any, neighbours: int, threads: int) -> dict[str, Any]:
+def measure(real: Any, neighbours: int, threads: int, point: dict[str, Any]) -> dict[str, Any]:
     """One method at one point.
 
     Args:
-        point: kind and number of tokens, ratio of interests, method.
         real: tokens that are tiled, ``[tokens, DIM]``, for the kind ``real``.
         neighbours: k.
         threads: of torch.
+        point: kind and number of tokens, ratio of interests, method.
     """
     torch.set_num_threads(threads)
     n = point["tokens"]

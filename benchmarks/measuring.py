@@ -7,7 +7,7 @@ import re
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -194,6 +194,37 @@ def kept_rows(out: Path | None, identity: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(kept, dict) or {**kept, "rows": []} != identity:
         raise UsageError(f"--out={out}: of another machine or version; name another file")
     return kept
+
+
+def measure_each(
+    out: Path | None,
+    identity: dict[str, Any],
+    points: Iterable[dict[str, Any]],
+    measure: Callable[[dict[str, Any]], dict[str, Any]],
+) -> dict[str, Any]:
+    """Measure some points, one after the other, each in a process of its own.
+
+    Args:
+        out: where each is written as it is done, if anywhere; what is there is not measured again.
+        identity: of ``kept_rows``.
+        points: what each is; part of its row.
+        measure: gives the rest of the row; as pickle can send it.
+
+    Returns:
+        The identity, and ``rows``.
+
+    Raises:
+        UsageError: as ``kept_rows``.
+    """
+    result = kept_rows(out, {**identity, "rows": []})
+    for point in points:
+        if any(point.items() <= row.items() for row in result["rows"]):
+            continue
+        say(", ".join(f"{name} {value}" for name, value in point.items()))
+        result["rows"].append(point | in_fresh_process(measure, point))
+        if out:
+            write_json(out, result)
+    return result
 
 
 def machine(threads: int) -> dict[str, Any]:

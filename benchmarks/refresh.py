@@ -4,6 +4,7 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from statistics import mean
 from typing import Any
 
@@ -13,14 +14,11 @@ from benchmarks.measuring import (
     add_dataset,
     arguments,
     build,
-    in_fresh_process,
-    kept_rows,
     machine,
+    measure_each,
     positive,
     report,
-    say,
     train_step,
-    write_json,
 )
 
 DESCRIPTION = """\
@@ -64,31 +62,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Measure each way, in a process of its own."""
     identity = {**machine(args.threads), "dataset": args.dataset, "epochs": args.epochs}
-    result = kept_rows(args.out, {**identity, "rows": []})
-    for way in args.ways:
-        if any(row["way"] == way for row in result["rows"]):
-            continue
-        say(way)
-        measured = in_fresh_process(
-            measure, way, args.dataset, args.data_path, args.threads, args.epochs
-        )
-        result["rows"].append({"way": way, **measured})
-        if args.out:
-            write_json(args.out, result)
-    return result
+    measuring = partial(measure, args.dataset, args.data_path, args.threads, args.epochs)
+    return measure_each(args.out, identity, [{"way": way} for way in args.ways], measuring)
 
 
-def measure(way: str, dataset: str, data_path: str, threads: int, epochs: int) -> dict[str, Any]:
+def measure(
+    dataset: str, data_path: str, threads: int, epochs: int, point: dict[str, str]
+) -> dict[str, Any]:
     """Train with one way to refresh interests.
 
     Args:
-        way: a name of ``WAYS``.
         dataset: name of a data set.
         data_path: the folder that holds it.
         threads: of torch.
         epochs: number of epochs.
+        point: the way, a name of ``WAYS``.
     """
-    options = WAYS[way]
+    options = WAYS[point["way"]]
     bench = build("MISSRec", dataset, threads, data_path=data_path, **options)
     model = bench.model.train()
     discovery, training = 0.0, 0.0

@@ -4,6 +4,7 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from itertools import islice
 from statistics import median
 from typing import Any
@@ -17,15 +18,12 @@ from benchmarks.measuring import (
     Bench,
     PeakMemory,
     arguments,
-    in_fresh_process,
-    kept_rows,
     machine,
+    measure_each,
     positive,
     report,
-    say,
     seconds,
     train_step,
-    write_json,
 )
 from benchmarks.parts import step_parts, with_backward
 from recbole_missrec.evaluation.ranking import count_ranks
@@ -79,35 +77,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(points: list[dict[str, Any]], args: argparse.Namespace) -> dict[str, Any]:
-    """Measure each model at each point, in a process of its own.
-
-    With ``--out`` each is written as it is done, and not measured again where it is there.
-    """
-    result = kept_rows(args.out, {**machine(args.threads), "rows": []})
-    for point in points:
-        for model in args.models:
-            asked = point | {"model": model}
-            if any(asked.items() <= row.items() for row in result["rows"]):
-                continue
-            say(f"{model}: {point['items']:,} items, histories of at most {point['longest']:,}")
-            limits = args.threads, args.steps, args.limit
-            result["rows"].append(point | in_fresh_process(measure, model, point, *limits))
-            if args.out:
-                write_json(args.out, result)
-    return result
+    """Measure each model at each point, in a process of its own."""
+    asked = [point | {"model": model} for point in points for model in args.models]
+    measuring = partial(measure, args.threads, args.steps, args.limit)
+    return measure_each(args.out, machine(args.threads), asked, measuring)
 
 
-def measure(model: str, point: dict[str, Any], threads: int, steps: int, limit: int) -> dict:
+def measure(threads: int, steps: int, limit: int, point: dict[str, Any]) -> dict[str, Any]:
     """One model at one point.
 
     Args:
-        model: a name of ``MODELS``.
-        point: its sweep, number of items, longest history.
         threads: of torch.
         steps: training steps, at most.
         limit: seconds for them and for the evaluation, each.
+        point: the model, a name of ``MODELS``, sweep, number of items, longest history.
     """
-    name, options = MODELS[model]
+    name, options = MODELS[point["model"]]
     items, longest = point["items"], point["longest"]
     size: dict[str, Any] = {"interest_ratio": 0.05} if name == "MISSRec" else {}
     built = generated_model(name, items, threads, MAX_ITEM_LIST_LENGTH=longest, **size, **options)
@@ -128,7 +113,7 @@ def measure(model: str, point: dict[str, Any], threads: int, steps: int, limit: 
             if len(taken) > 1 and sum(taken) > limit:
                 break
     own_parts = {}
-    if long and model == "MISSRec":
+    if long and point["model"] == "MISSRec":
         bench = Bench(built, optimizer, None, [])
         own_parts = parts(bench, next(batches(items, rows, longest, mean)))
     users = min(2048, evaluation_rows(items, longest))
@@ -142,7 +127,6 @@ def measure(model: str, point: dict[str, Any], threads: int, steps: int, limit: 
             if len(rounds) > 1 and sum(rounds) > limit:
                 break
     return {
-        "model": model,
         "rows": rows,
         "step_seconds": median(taken[1:]),
         "steps_measured": len(taken) - 1,
@@ -180,9 +164,9 @@ def table(result: dict[str, Any]) -> str:
         "held_mib": "held MiB",
     }
     rows = [[row[key] for key in columns] for row in result["rows"]]
-    lengths = {row["longest"]: row["parts"] for row in result["rows"] if row["parts"]}
+    lengths = {row["longest"]: row["parts"] for row in result["rows"] if row.get("parts")}
     by_part = [
-        [f"{part}, {unit}", *(parts[part][key] for parts in lengths.values())]
+        [f"{part}, {unit}", *(at_length[part][key] for at_length in lengths.values())]
         for part in next(iter(lengths.values()), {})
         for key, unit in (("ms", "ms"), ("mib", "MiB"))
     ]
