@@ -1,18 +1,19 @@
 """A source to pre-train on and a target to tune on: by category, or films and products."""
 
-import csv
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from benchmarks.stress.data import source, texts_of
 from dataset_builders.encoders import choose
 from dataset_builders.encoding import encode
 from recbole_missrec.data.domains import Domain
 from recbole_missrec.data.features import read_features, write_features
 from recbole_missrec.errors import UsageError
 from recbole_missrec.files import replacing
+from recbole_missrec.map.item_files import read_pairs
 
 TARGET = "Additive Manufacturing Products"  # a quarter of the items, a third of the interactions
 SHORTEST = 4  # events of a user: three for training and the two that are held out
@@ -33,9 +34,9 @@ def halves(data_path: Path, out: Path) -> None:
     """
     if (out / "target" / "target.inter").is_file():
         return
-    whole, table = _with_texts("Scientific", data_path)
-    category = table["text"].str.extract(r"Industrial & Scientific (.*)")[0].fillna("")
-    inside = set(table["item_id"][category.str.startswith(TARGET)])
+    whole, texts = _with_texts("Scientific", data_path)
+    category = texts.str.extract(r"Industrial & Scientific (.*)")[0].fillna("")
+    inside = set(texts.index[category.str.startswith(TARGET)])
     events = pd.read_csv(whole.interactions()[0], sep="\t", dtype=str)
     user, item = (next(c for c in events if c.startswith(field)) for field in ("user_", "item_"))
     aimed = events[item].isin(inside).to_numpy()  # [events]
@@ -60,9 +61,8 @@ def films(data_path: Path, out: Path) -> None:
     if (out / "target" / "target.inter").is_file():
         return
     for part, name in (("source", "ml-100k"), ("target", "Scientific")):
-        whole, table = _with_texts(name, data_path)
-        texts = dict(zip(table["item_id"], table["text"].fillna(""), strict=True))
-        encoded = encode(texts, choose("text", "minilm"), out / "work" / name)
+        whole, texts = _with_texts(name, data_path)
+        encoded = encode(texts.to_dict(), choose("text", "minilm"), out / "work" / name)
         assert encoded is not None  # in the only process
         written, features = Domain(part, out / part, ""), encoded.features
         write_features(written.features("text"), features.tokens, features.matrix, features.encoder)
@@ -71,13 +71,12 @@ def films(data_path: Path, out: Path) -> None:
     shutil.rmtree(out / "work")
 
 
-def _with_texts(name: str, data_path: Path) -> tuple[Domain, pd.DataFrame]:
-    """A data set, and its table of ``item_id`` and ``text``."""
-    whole = Domain(name, data_path / name, "")
-    texts = whole.folder / f"{name}.text.tsv"
-    if not texts.is_file() or not whole.interactions():
-        raise UsageError(f"{whole.folder}: no such data set; make it with the README's command")
-    return whole, pd.read_csv(texts, sep="\t", quoting=csv.QUOTE_NONE, dtype=str)
+def _with_texts(name: str, data_path: Path) -> tuple[Domain, pd.Series]:
+    """A data set, and its texts by raw item token."""
+    whole = source(data_path, name)
+    if not texts_of(whole).is_file():
+        raise UsageError(f"{texts_of(whole)}: is missing; the README's command makes it")
+    return whole, read_pairs(texts_of(whole))
 
 
 def _write(whole: Domain, part: Domain, events: pd.DataFrame, item: str) -> None:

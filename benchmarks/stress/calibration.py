@@ -1,8 +1,8 @@
 """Are scores of items with one modality on the scale of those with two?
 
 The score of an item with one modality is one cosine, of others a weighted mean of several, which
-varies less. So a number for each combination of modalities, added to the scores of the items that
-have it, is chosen on validation: where it gains nothing, they are on one scale.
+varies less. So a number for each modality, added to the scores of the items that have it alone, is
+chosen on validation: where it gains nothing, they are on one scale.
 """
 
 from collections.abc import Sequence
@@ -38,6 +38,19 @@ def calibration(checkpoint: Path) -> dict[str, Any]:
     }
     model.model.eval()
     valid, test = (_scores(model.model, loader) for loader in (model.valid, model.test))
+    return gains(valid, test, alone)
+
+
+def gains(
+    valid: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor], alone: dict[str, Tensor]
+) -> dict[str, Any]:
+    """As ``calibration``.
+
+    Args:
+        valid: scores, ``[rows, items]``, and targets, long ``[rows]``.
+        test: likewise.
+        alone: modality -> items that have no other, bool ``[items]``.
+    """
     found = {
         shifts: _mean(*valid, _shift(alone, shifts), "ndcg")
         for shifts in product(SHIFTS, repeat=len(alone))
@@ -45,7 +58,7 @@ def calibration(checkpoint: Path) -> dict[str, Any]:
     none = (0.0,) * len(alone)
     best = max(found, key=lambda shifts: (found[shifts], -sum(map(abs, shifts))))
     single = torch.stack(list(alone.values())).any(0)  # [items]
-    first = test[0].topk(10).indices  # [rows, 10]
+    first = test[0].topk(min(10, len(single))).indices  # [rows, 10]
     return {
         "shifts": dict(zip(alone, best, strict=True)),
         "N@10 on validation": [found[none], found[best]],

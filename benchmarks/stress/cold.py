@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from benchmarks.stress.data import cold_items
 from benchmarks.stress.trainings import CONTENT, DRAWS
 from recbole_missrec.comparison.execution import result_path
 from recbole_missrec.comparison.plan import Run
@@ -16,8 +17,7 @@ from recbole_missrec.evaluation.significance import compare
 def cold_rows(runs: Sequence[Run], folder: Path) -> list[dict[str, Any]]:
     """R@10 and N@10 on cold and on warm targets, each model beside the nearest neighbour.
 
-    That is the one by the same features.
-
+    The neighbour is that by the same features.
     A user of a draw is one unit of the paired test, so that one who stands in several draws
     counts several times.
 
@@ -65,8 +65,7 @@ def _joined(runs: Sequence[Run], label: str, seed: int, folder: Path) -> pd.Data
     frames = []
     for draw in DRAWS:
         run = next(r for r in runs if r.seed == seed and r.label == f"{label}, draw {draw}")
-        data = Path(dict(run.options)["data_path"]) / run.dataset / "cold.txt"
-        cold = set(data.read_text(encoding="utf-8").split())
+        cold = cold_items(Path(dict(run.options)["data_path"]) / run.dataset)
         frame = read_per_user(folder / f"{run.digest}.parquet")
         frame = frame.assign(
             user=[f"{draw}/{user}" for user in frame["user"]],

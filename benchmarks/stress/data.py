@@ -1,6 +1,5 @@
 """Data sets made out of another one: items without features, items that are new."""
 
-import csv
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from recbole_missrec.data.domains import Domain
 from recbole_missrec.data.features import read_features, write_features
 from recbole_missrec.errors import UsageError
 from recbole_missrec.files import replacing
+from recbole_missrec.map.item_files import read_pairs
 
 COLD_SHARE = 0.2
 
@@ -64,8 +64,12 @@ def without_features(whole: Domain, modality: str, share: float, seed: int, out:
                 write_features(part.features(other), tokens, file.matrix[kept], file.encoder)
             else:
                 _copy(whole.features(other), part.features(other))
-        for path in filter(Path.is_file, (texts_of(whole), pictures_of(whole))):
-            _copy(path, part.folder / path.name)
+        if texts_of(whole).is_file():
+            _copy(texts_of(whole), texts_of(part))
+        if pictures_of(whole).is_file():  # paths may be relative to the data set
+            files = read_pairs(pictures_of(whole)).items()
+            lines = [f"{item}\t{(whole.folder / file).absolute()}" for item, file in files]
+            _write_lines(pictures_of(part), ["item_id\tfile", *lines])
         _copy(whole.interactions()[0], part.folder / f"{whole.name}.inter")
     return out
 
@@ -108,13 +112,25 @@ def cold_split(whole: Domain, draw: int, out: Path) -> Path:
     return out
 
 
-def with_titles(whole: Domain, split: Path, alone: bool, out: Path) -> Path:
-    """A cold split with texts by MiniLM, of which cold items may have the titles alone.
+def first_sentences(whole: Domain) -> dict[str, str]:
+    """Texts up to the first full stop and space, where these cut most of them; else empty.
+
+    In the authors' files that is the title, or its beginning where an abbreviation stands in it.
+    """
+    if not texts_of(whole).is_file():
+        return {}
+    texts = read_pairs(texts_of(whole))
+    first = texts.str.partition(". ")[0].where(lambda cut: cut != "", texts)
+    return first.to_dict() if (first != texts).mean() > 0.5 else {}
+
+
+def with_sentences(whole: Domain, split: Path, alone: bool, out: Path) -> Path:
+    """A cold split with texts by MiniLM, of which cold items may have the first sentence alone.
 
     Args:
-        whole: the data set; its texts begin with titles that end in a full stop.
+        whole: the data set, which has ``first_sentences``.
         split: of ``cold_split``.
-        alone: cold items have their titles and nothing else, neither the rest nor a picture.
+        alone: cold items have that and nothing else, neither the rest nor a picture.
         out: folder of the new one; nothing is written if it is there.
 
     Returns:
@@ -126,16 +142,16 @@ def with_titles(whole: Domain, split: Path, alone: bool, out: Path) -> Path:
     old, part = (Domain(whole.name, folder / whole.name, "") for folder in (split, out))
     if part.interactions():
         return out
-    table = pd.read_csv(texts_of(whole), sep="\t", quoting=csv.QUOTE_NONE, dtype=str).dropna()
-    short = set((old.folder / "cold.txt").read_text().split()) if alone else set()
-    texts = dict(zip(table["item_id"], table["text"], strict=True))
-    titles = {item: text.partition(". ")[0] or text for item, text in texts.items()}
+    short = cold_items(old.folder) if alone else set()
+    texts = read_pairs(texts_of(whole)).to_dict()
     work = out.parent / "minilm"  # of all splits: what is there is not encoded again
-    full, cut = (encode(given, choose("text", "minilm"), work) for given in (texts, titles))
+    full, cut = (
+        encode(given, choose("text", "minilm"), work) for given in (texts, first_sentences(whole))
+    )
     assert full is not None and cut is not None  # in the only process
     tokens = full.features.tokens
-    of_title = np.isin(tokens, list(short))[:, None]
-    matrix = np.where(of_title, cut.features.matrix, full.features.matrix)
+    is_cut = np.isin(tokens, list(short))[:, None]
+    matrix = np.where(is_cut, cut.features.matrix, full.features.matrix)
     write_features(part.features("text"), tokens, matrix, full.features.encoder)
     for modality in [other for other in whole.modalities() if other != "text"]:
         file = read_features(old.features(modality))
@@ -145,6 +161,11 @@ def with_titles(whole: Domain, split: Path, alone: bool, out: Path) -> Path:
     for name in (f"{whole.name}.item", "cold.txt", f"{whole.name}.inter"):
         _copy(old.folder / name, part.folder / name)
     return out
+
+
+def cold_items(folder: Path) -> set[str]:
+    """Which items of a ``cold_split`` are cold."""
+    return set((folder / "cold.txt").read_text(encoding="utf-8").splitlines())
 
 
 def _copy(old: Path, new: Path) -> None:

@@ -23,7 +23,8 @@ from recbole_missrec.evaluation.slices import slices
 from recbole_missrec.map.item_files import read_pairs
 from recbole_missrec.picture_files import open_picture
 
-QUARTERS = ["least", "less", "more", "most"]
+QUARTERS, ENDS = ["least", "less", "more", "most"], [0.0, 0.25, 0.5, 0.75, 1.0]
+SIDE = 224
 OF = {"words": "text", "sharpness": "image"}
 
 
@@ -76,7 +77,8 @@ def fusion_rows(runs: Sequence[Run], folder: Path) -> list[dict[str, Any]]:
 def qualities(run: Run) -> dict[str, pd.Series]:
     """Quarter of each item by the words of its text and by the sharpness of its picture.
 
-    Sharpness is the variance of the edges of the picture in grey (``PIL.ImageFilter``).
+    Sharpness is the variance of the edges (``PIL.ImageFilter``) of the picture in grey, of
+    ``SIDE`` pixels a side; pictures that do not decode have none. Equal items share a quarter.
 
     Args:
         run: on the data set.
@@ -92,7 +94,7 @@ def qualities(run: Run) -> dict[str, pd.Series]:
         files = read_pairs(pictures_of(domain))
         found["sharpness"] = files.map(lambda file: _sharpness(domain.folder / file))
     return {
-        what: pd.qcut(values.rank(method="first"), len(QUARTERS), QUARTERS).astype(str)
+        what: pd.cut(values.dropna().rank(pct=True), ENDS, labels=QUARTERS).astype(str)
         for what, values in found.items()
     }
 
@@ -102,7 +104,11 @@ def _in_order(quarters: pd.Series) -> pd.Series:
 
 
 def _sharpness(file: Path) -> float:
-    edges = open_picture(file).convert("L").filter(ImageFilter.FIND_EDGES)
+    try:
+        picture = open_picture(file).convert("L").resize((SIDE, SIDE))
+    except ValueError:
+        return float("nan")
+    edges = picture.filter(ImageFilter.FIND_EDGES).crop((1, 1, SIDE - 1, SIDE - 1))  # not its frame
     return float(ImageStat.Stat(edges).var[0])
 
 

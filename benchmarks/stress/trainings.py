@@ -5,9 +5,9 @@ from pathlib import Path
 
 from benchmarks.stress.data import (
     cold_split,
+    first_sentences,
     source,
-    texts_of,
-    with_titles,
+    with_sentences,
     without_features,
 )
 from recbole_missrec.comparison.plan import Run, plan_run
@@ -39,8 +39,8 @@ COLD: dict[str, tuple[str, dict[str, str]]] = {
     TRANSDUCTIVE: ("MISSRec", {}),
     CONTENT: ("LastItem", BOTH),
 }
-# whether cold items have their titles and nothing else, in data sets with texts by MiniLM
-MINIMAL = {"texts by MiniLM": False, "the same, of cold items titles alone": True}
+# whether cold items have a first sentence and nothing else, in data sets with texts by MiniLM
+MINIMAL = {"texts by MiniLM": False, "the same, of cold items the first sentence alone": True}
 FUSIONS = ("static", "dynamic_shared", "dynamic_instance", "dynamic_shrunk", "gate")
 
 
@@ -70,15 +70,15 @@ def lacking(data_path: Path, dataset: str, seed: int, epochs: int, folder: Path)
 def cold(data_path: Path, dataset: str, seed: int, epochs: int, folder: Path) -> Iterator[Run]:
     """Models that have never seen a fifth of the items; seed is that of the training.
 
-    Where the data set has texts, also where these are all that such items have, cut to the title.
+    Where the data set has ``first_sentences``, also where these are all that such items have.
     """
     columns = "{inter: [user_id, item_id, timestamp], item: [item_id]}"
     for draw in DRAWS:
         whole = source(data_path, dataset)
         split = cold_split(whole, draw, folder / f"cold-{draw}")
         made = {"": split}
-        for kind, alone in MINIMAL.items() if texts_of(whole).is_file() else ():
-            made[f", {kind}"] = with_titles(whole, split, alone, folder / f"cold-{draw}-{alone}")
+        for kind, alone in MINIMAL.items() if first_sentences(whole) else ():
+            made[f", {kind}"] = with_sentences(whole, split, alone, folder / f"cold-{draw}-{alone}")
         for kind, path in made.items():
             for label, (model, options) in COLD.items():
                 given = options | {"data_path": str(path), "load_col": columns}
@@ -88,7 +88,7 @@ def cold(data_path: Path, dataset: str, seed: int, epochs: int, folder: Path) ->
 
 
 def fusion(data_path: Path, dataset: str, seed: int, epochs: int, folder: Path) -> Iterator[Run]:
-    """Every fusion where a quarter of the items lacks the text and another the image."""
+    """Every fusion where a quarter of the items lacks the text and, drawn apart, one the image."""
     first = without_features(source(data_path, dataset), "text", 0.25, seed, folder / f"t-{seed}")
     both = without_features(source(first, dataset), "image", 0.25, seed + 1, folder / f"ti-{seed}")
     for kind in FUSIONS:

@@ -24,7 +24,7 @@ from recbole_missrec.errors import UsageError, nearest
 Pictures = dict[str, Path | str | bytes]
 # Of the last two, one takes dates with a zone, the other those without.
 TIMES = (pa.int64(), pa.float64(), pa.timestamp("us", tz="UTC"), pa.timestamp("us"))
-HELP = "your own CSV, TSV or Parquet files: say which columns are user, item, time, text, picture"
+HELP = "your own CSV, TSV or Parquet files: say which columns are user, item, time, text and others"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -24,7 +24,7 @@ from recbole_missrec.files import check_writable, replacing
 
 INTERRUPTED = 130
 # glibc keeps what is freed, in large pages, instead of giving it back and fetching it anew at each
-# step: padded models take a third less time and a fifth more memory, their figures are the same
+# step: padded models take less time and more memory, their figures are the same
 MEMORY = {
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": str(2**34),

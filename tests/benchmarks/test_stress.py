@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,10 +13,21 @@ from recbole.data.interaction import Interaction
 
 from benchmarks.stress.__main__ import main
 from benchmarks.stress.altered import alter, lacking, stand_ins, without
-from benchmarks.stress.data import cold_split, source, texts_of, with_titles, without_features
-from benchmarks.stress.fusion import qualities
+from benchmarks.stress.calibration import gains
+from benchmarks.stress.cold import cold_rows
+from benchmarks.stress.data import (
+    cold_split,
+    first_sentences,
+    source,
+    texts_of,
+    with_sentences,
+    without_features,
+)
+from benchmarks.stress.fusion import _sharpness, qualities
+from benchmarks.stress.trainings import DRAWS
 from recbole_missrec.comparison.plan import Run
 from recbole_missrec.data.features import read_features
+from recbole_missrec.evaluation.per_user import write_per_user
 from tests.model.test_against_reference import build, oracle_arguments, random_batch
 from tests.reference import missrec as reference
 from tests.shops import write_tiny_shop
@@ -110,33 +122,102 @@ def test_cold_items_stand_nowhere_but_last(tmp_path: Path) -> None:
     assert len((made / "tiny.item").read_text().split()) == 25  # the head, and every item
 
 
+def test_a_shift_is_chosen_on_validation() -> None:
+    # items 1 and 2 have a text alone, 3 a picture alone, 0 is padding, 4 has both
+    alone = {"text": torch.tensor([0, 1, 1, 0, 0]) > 0, "image": torch.tensor([0, 0, 0, 1, 0]) > 0}
+    scores = torch.tensor([[-torch.inf, 1.0, 0.5, 0.2, 1.4], [-torch.inf, 0.9, 0.1, 0.6, 1.2]])
+    found = gains((scores, torch.tensor([1, 1])), (scores, torch.tensor([2, 4])), alone)
+    # half a point puts item 1 over item 4 in both rows of validation; a larger one does no more
+    assert found["shifts"] == {"text": 0.5, "image": 0.0}
+    assert found["N@10 on validation"] == pytest.approx([1 / np.log2(3), 1.0])
+    # test ranks: 3 and 1 as they are; shifted 3 (1.5, 1.4, 1.0) and 2 (1.4, 1.2)
+    assert found["N@10"] == pytest.approx([(0.5 + 1) / 2, (0.5 + 1 / np.log2(3)) / 2])
+    assert found["R@10"] == [1.0, 1.0]
+    assert (found["shown"], found["sought"]) == (pytest.approx(3 / 5), 0.5)
+
+
+def cold_run(folder: Path, label: str, ranks: dict[str, int]) -> Run:
+    """A run on the same targets, of which item c is cold, at the ranks of the targets a, b, c."""
+    run = Run(label, "MISSRec", "shop", 7, (), (("data_path", str(folder)),), label)
+    (folder / f"{run.digest}.json").write_text("{}")
+    columns: dict[str, Any] = {"user": ["u", "v", "w"], "target": [*"abc"], "score": [0.0] * 3}
+    columns |= {"better": torch.tensor([ranks[item] - 1 for item in "abc"])}
+    columns |= {
+        name: torch.zeros(3, dtype=torch.long) for name in ("equal", "length", "popularity")
+    }
+    columns |= {"modalities": ["text"] * 3, "category": [None] * 3}
+    path = folder / f"{run.digest}.parquet"
+    write_per_user(path, columns, model=run.model, dataset="shop", seed=7)
+    return run
+
+
+def test_cold_targets_are_compared_with_the_neighbour_of_the_same_features(tmp_path: Path) -> None:
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "cold.txt").write_text("c\n")
+    ranks = {
+        "inductive": {"a": 1, "b": 99, "c": 1},
+        "nearest neighbour": {"a": 99, "b": 99, "c": 99},
+        "inductive, texts by MiniLM": {"a": 1, "b": 1, "c": 99},
+        "nearest neighbour, texts by MiniLM": {"a": 99, "b": 99, "c": 1},
+    }
+    runs = [
+        cold_run(tmp_path, f"{label}, draw {draw}", values)
+        for label, values in ranks.items()
+        for draw in DRAWS
+    ]
+    found = {(row["model"], row["targets"]): row for row in cold_rows(runs, tmp_path)}
+    assert len(found) == 8
+    assert found["inductive", "cold"]["R@10 over"][0] == 1.0
+    assert found["inductive", "warm"]["R@10"] == found["inductive", "warm"]["R@10 over"][0] == 0.5
+    assert found["inductive, texts by MiniLM", "cold"]["R@10 over"][0] == -1.0
+    assert found["inductive, texts by MiniLM", "warm"]["R@10 over"][0] == 1.0
+    assert "R@10 over" not in found["nearest neighbour, texts by MiniLM", "cold"]
+    assert found["inductive", "cold"]["by draw"] == [1, 1, 1]
+    (tmp_path / f"{runs[0].digest}.json").unlink()
+    assert cold_rows(runs, tmp_path) == []  # one is not done
+
+
 def test_quarters_of_words_and_of_sharpness(tmp_path: Path) -> None:
     folder = tmp_path / "shop"
     folder.mkdir()
     lines = [f"{item}\t{'word ' * count}" for item, count in zip("abcd", (9, 1, 5, 3), strict=True)]
     (folder / "shop.text.tsv").write_text("\n".join(["item_id\ttext", *lines]) + "\n")
-    for step in (0, 1, 2, 4):  # the more stripes, the more edges
-        stripes = np.tile((np.arange(64) * step // 8 % 2 * 255).astype(np.uint8), (64, 1))
-        Image.fromarray(stripes).save(folder / f"{step}.png")
+    for size, step in ((200, 0), (64, 1), (64, 2), (64, 4)):  # the more stripes, the more edges
+        stripes = np.tile((np.arange(size) * step // 8 % 2 * 255).astype(np.uint8), (size, 1))
+        Image.fromarray(255 - stripes).save(folder / f"{step}.png")
     files = ["a\t4.png", "b\t0.png", f"c\t{folder / '1.png'}", "d\t2.png"]
     (folder / "shop.pictures.tsv").write_text("\n".join(["item_id\tfile", *files]) + "\n")
     options = (("data_path", str(tmp_path)),)
     found = qualities(Run("x", "MISSRec", "shop", 0, (), options, "digest"))
     assert found["words"].to_dict() == {"a": "most", "b": "least", "c": "more", "d": "less"}
     assert found["sharpness"].to_dict() == {"a": "most", "b": "least", "c": "less", "d": "more"}
-    (folder / "shop.pictures.tsv").unlink()
+    (folder / "shop.inter").write_text("user_id:token\titem_id:token\ttimestamp:float\n")
+    whole = source(tmp_path, "shop")
+    without_features(whole, "text", 0.5, 0, tmp_path / "half")  # paths still lead there
+    options = (("data_path", str(tmp_path / "half")),)
+    again = qualities(Run("x", "MISSRec", "shop", 0, (), options, "digest"))
+    assert again["sharpness"].equals(found["sharpness"]) and again["words"].equals(found["words"])
+    (tmp_path / "half" / "shop" / "shop.pictures.tsv").write_text(
+        f"item_id\tfile\na\t{folder / '0.png'}\nb\t{folder / '0.png'}\nc\tgone.png\n"
+    )
+    blank = qualities(Run("x", "MISSRec", "shop", 0, (), options, "digest"))["sharpness"]
+    assert blank.to_dict() == {"a": "more", "b": "more"}  # level, in the middle
+    assert _sharpness(folder / "0.png") == 0.0
+    (tmp_path / "half" / "shop" / "shop.pictures.tsv").unlink()
     assert list(qualities(Run("x", "MISSRec", "shop", 0, (), options, "digest"))) == ["words"]
 
 
 @pytest.mark.slow  # a language model, twice
-def test_of_cold_items_the_titles_alone(tmp_path: Path) -> None:
+def test_of_cold_items_the_first_sentence_alone(tmp_path: Path) -> None:
     whole = source(write_tiny_shop(tmp_path), "tiny")
     items = read_features(whole.features("text")).tokens
     texts = [f"{item}\tBlue {item} jar. Kitchen. Brand" for item in items]
+    assert first_sentences(whole) == {}
     texts_of(whole).write_text("\n".join(["item_id\ttext", *texts]) + "\n")
+    assert first_sentences(whole) == {item: f"Blue {item} jar" for item in items}
     split = cold_split(whole, 0, tmp_path / "cold")
     made = {
-        alone: with_titles(whole, split, alone, tmp_path / f"titles-{alone}") / "tiny"
+        alone: with_sentences(whole, split, alone, tmp_path / f"sentence-{alone}") / "tiny"
         for alone in (False, True)
     }
     cold = (made[True] / "cold.txt").read_text().split()
@@ -184,5 +265,9 @@ def test_a_small_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         assert 0 < found["sought"] < 1
     page = (folder / "tiny.md").read_text()
     assert "R@10 by what the target has" in page and "shifts of text alone" in page
+    for text, reason in (("[", "damaged"), ('{"whole": {}}', "of another layout")):
+        (folder / "tiny.json").write_text(text)
+        assert main(few) == 2  # before anything is trained
+        assert f"tiny.json: {reason}" in capsys.readouterr().err
     assert main([*words, "--parts=warm"]) == 2
     assert "no part 'warm'" in capsys.readouterr().err

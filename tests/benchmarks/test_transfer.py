@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.transfer import main
+from benchmarks.transfer import OPTIONS, main, plan
 from benchmarks.transfer_data import TARGET, films, halves
 from recbole_missrec.data.features import read_features, write_features
 
@@ -74,6 +74,13 @@ def test_films_and_products_have_texts_of_one_encoder(tmp_path: Path) -> None:
     events = (scientific / "Scientific.inter").read_text()
     assert {path.with_suffix(".inter").read_text() for path in written} == {events}
     assert sorted(path.name for path in (tmp_path / "made").iterdir()) == ["source", "target"]
+    options = OPTIONS["ml-100k"][1] | {"data_path": str(tmp_path / "made")}
+    (tmp_path / "x.pth").touch()
+    sasrec, *others = plan(1, tmp_path / "x.pth", options, ["scratch", "full"], [1.0])
+    assert sasrec.model == "SASRec" and "modalities" not in dict(sasrec.options)
+    assert {dict(run.options)["modalities"] for run in others} == {"[text]"}
+    assert not any("MAX_ITEM_LIST_LENGTH" in dict(run.options) for run in others)
+    assert len(others) == 5  # two ways with ids and without, and zero-shot
 
 
 @pytest.mark.slow  # seven runs
