@@ -146,7 +146,7 @@ def trained(result: dict[str, Any]) -> Table:
         rows.append([Cell(str(model)), Cell(str(len(own))), *figures])
     return Table(
         "lacking",
-        "MISSRec without ids, trained and tested where items lack a modality at random",
+        "Without ids, trained and tested where items lack a modality at random",
         ["lacking", "seeds", "R@10", "N@10"],
         rows,
         ("Mean over seeds, which draw the items, too; least and most in brackets.",),

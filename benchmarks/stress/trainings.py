@@ -27,12 +27,15 @@ WHOLE: dict[str, tuple[str, dict[str, str]]] = {
     "UniSRec-MM": ("UniSRec", BOTH),
     f"UniSRec-MM {WITHOUT}": ("UniSRec", BOTH | NO_IDS),
 }
-LACKING: dict[str, dict[str, str]] = {
-    "mask, modalities left out (default)": {},
-    "mask": NOTHING_LEFT_OUT,
-    "token": TOKEN,
-    "ridge": {"missing": "ridge"},
+# label -> model and options
+LACKING: dict[str, tuple[str, dict[str, str]]] = {
+    "mask, modalities left out (default)": ("MISSRec", {}),
+    "mask": ("MISSRec", NOTHING_LEFT_OUT),
+    "token": ("MISSRec", TOKEN),
+    "ridge": ("MISSRec", {"missing": "ridge"}),
+    "UniSRec-MM": ("UniSRec", BOTH),
 }
+LACKING_ALL = {"": "MISSRec", ": UniSRec": "UniSRec"}  # label -> model, of the other modality
 TRANSDUCTIVE, CONTENT = "transductive", "nearest neighbour"
 COLD: dict[str, tuple[str, dict[str, str]]] = {
     "inductive": ("MISSRec", NO_IDS),
@@ -59,12 +62,13 @@ def lacking(data_path: Path, dataset: str, seed: int, epochs: int, folder: Path)
     data, common = source(data_path, dataset), NO_IDS | {"epochs": str(epochs)}
     for modality in ("image", "text"):
         half = without_features(data, modality, 0.5, seed, folder / f"half-{modality}-{seed}")
-        for label, options in LACKING.items():
+        for label, (model, options) in LACKING.items():
             given = common | options | {"data_path": str(half)}
-            yield plan_run(f"50% lack {modality}: {label}", "MISSRec", dataset, seed, (), given)
+            yield plan_run(f"50% lack {modality}: {label}", model, dataset, seed, (), given)
         other = {"text": "image", "image": "text"}[modality]
         given = common | {"modalities": f"[{other}]", "data_path": str(data_path)}
-        yield plan_run(f"100% lack {modality}", "MISSRec", dataset, seed, (), given)
+        for label, model in LACKING_ALL.items():
+            yield plan_run(f"100% lack {modality}{label}", model, dataset, seed, (), given)
 
 
 def cold(data_path: Path, dataset: str, seed: int, epochs: int, folder: Path) -> Iterator[Run]:

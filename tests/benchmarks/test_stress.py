@@ -25,6 +25,7 @@ from benchmarks.stress.data import (
 )
 from benchmarks.stress.fusion import _sharpness, qualities
 from benchmarks.stress.trainings import DRAWS
+from benchmarks.stress.trainings import lacking as trainings_lacking
 from recbole_missrec.comparison.plan import Run
 from recbole_missrec.data.features import read_features
 from recbole_missrec.evaluation.per_user import write_per_user
@@ -205,6 +206,25 @@ def test_quarters_of_words_and_of_sharpness(tmp_path: Path) -> None:
     assert _sharpness(folder / "0.png") == 0.0
     (tmp_path / "half" / "shop" / "shop.pictures.tsv").unlink()
     assert list(qualities(Run("x", "MISSRec", "shop", 0, (), options, "digest"))) == ["words"]
+
+
+def test_both_models_are_trained_where_items_lack_a_modality(tmp_path: Path) -> None:
+    shop, made = write_tiny_shop(tmp_path), tmp_path / "made"
+    runs = {run.label: run for run in trainings_lacking(shop, "tiny", 1, 2, made)}
+    assert len(runs) == len({run.digest for run in runs.values()}) == 14
+    unisrec = [run for run in runs.values() if run.model == "UniSRec"]
+    options = [(run.label, dict(run.options)) for run in unisrec]
+    half_image, half_text = str(made / "half-image-1"), str(made / "half-text-1")
+    assert [(label, given["modalities"], given["data_path"]) for label, given in options] == [
+        ("50% lack image: UniSRec-MM", "[text, image]", half_image),
+        ("100% lack image: UniSRec", "[text]", str(shop)),
+        ("50% lack text: UniSRec-MM", "[text, image]", half_text),
+        ("100% lack text: UniSRec", "[image]", str(shop)),
+    ]
+    assert all(dict(run.options)["item_ids"] == "False" for run in runs.values())
+    whole = read_features(shop / "tiny" / "tiny.image.safetensors").tokens
+    half = read_features(Path(half_image) / "tiny" / "tiny.image.safetensors").tokens
+    assert len(half) == len(whole) - round(len(whole) / 2)
 
 
 @pytest.mark.slow  # a language model, twice
