@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -16,7 +17,9 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
+
+import psutil
 
 from recbole_missrec.comparison.plan import Run
 from recbole_missrec.errors import UsageError
@@ -101,7 +104,7 @@ def execute(run: Run, out: Path, threads: int, folder: Path, checkpoint: bool = 
             ).returncode
         if status == 0:
             _keep(run, out, work, time.perf_counter() - start, checkpoint)
-        elif status != INTERRUPTED:
+        elif status not in (INTERRUPTED, -signal.SIGTERM):
             _record_failure(run, out, work, status)
     return status
 
@@ -142,7 +145,7 @@ def execute_all(
     cluster: str | None,
     checkpoints: bool = False,
 ) -> Iterator[tuple[Run, int]]:
-    """Execute runs, several at a time.
+    """Execute runs, several at a time. ``SIGTERM`` ends them as Ctrl-C does.
 
     Args:
         runs: the runs.
@@ -156,11 +159,13 @@ def execute_all(
         A run and its exit status, in the order in which they end.
 
     Raises:
+        KeyboardInterrupt: the process was told to end.
         UsageError: there is no such cluster.
     """
     if cluster is not None:
         yield from _on_cluster(runs, out, cluster)
         return
+    before = signal.signal(signal.SIGTERM, _end_with_children)
     share = max(1, (os.cpu_count() or 1) // parallel)
     threads = int(os.environ.get("OMP_NUM_THREADS", share))
     with ThreadPoolExecutor(parallel) as pool:
@@ -171,6 +176,14 @@ def execute_all(
                 yield pending[done], done.result()
         finally:  # interrupted: the children are, too; those not begun stay so
             pool.shutdown(wait=True, cancel_futures=True)
+            signal.signal(signal.SIGTERM, before)
+
+
+def _end_with_children(*_: object) -> NoReturn:
+    """Ctrl-C reaches the children of a terminal's process, a signal to it alone does not."""
+    for child in psutil.Process().children():
+        child.terminate()
+    raise KeyboardInterrupt
 
 
 def _on_cluster(runs: Sequence[Run], out: Path, cluster: str) -> Iterator[tuple[Run, int]]:

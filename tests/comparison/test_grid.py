@@ -1,5 +1,6 @@
 """The command ``compare``: whole grids of small runs, killed, failing, asked for again."""
 
+import fcntl
 import json
 import os
 import signal
@@ -9,9 +10,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from recbole_missrec.cli import main
+from recbole_missrec.comparison.execution import MEMORY
 from recbole_missrec.evaluation.per_user import read_per_user
 from tests.shops import write_tiny_shop
 
@@ -90,6 +93,24 @@ def kill_after_first_result(command: list[str]) -> None:
     assert process.poll() is None, "the grid ended before it could be killed"
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+@pytest.mark.slow  # two interpreters start
+def test_a_grid_that_is_told_to_end_ends_its_runs(shop: Path) -> None:
+    given = ["--epochs=100000" if "epochs" in word else word for word in words(shop, "MISSRec")]
+    grid = subprocess.Popen([sys.executable, SCRIPT, *given], stderr=subprocess.PIPE, text=True)
+    while not list(Path("out").glob("work/*/*.resume")):
+        assert grid.poll() is None
+        time.sleep(0.05)
+    (child,) = psutil.Process(grid.pid).children()
+    assert MEMORY.items() <= child.environ().items()
+    grid.terminate()
+    _, said = grid.communicate(timeout=60)
+    assert grid.returncode == 130 and "the same command goes on" in said
+    (lock,) = Path("out").glob("work/*/lock")
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # no run holds it any more
+    assert list(Path("out").glob("*.json")) == [Path("out/plan.json")]  # no failure is recorded
 
 
 @pytest.mark.slow  # seven interpreters start
