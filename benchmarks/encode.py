@@ -26,13 +26,13 @@ from benchmarks.measuring import (
     machine,
     positive,
     report,
-    say,
 )
 from dataset_builders.encoders import choose, minilm
 from dataset_builders.encoders.hub import transformers
 from dataset_builders.encoders.interface import Encoder
 from dataset_builders.encoding import encode
 from recbole_missrec import processes
+from recbole_missrec.words import say
 
 DESCRIPTION = """\
 Three measurements of dataset_builders on the processor:

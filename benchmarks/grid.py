@@ -11,7 +11,8 @@ from typing import Any
 
 from tabulate import tabulate
 
-from benchmarks.measuring import add_dataset, arguments, machine, positive, report, say
+from benchmarks.measuring import add_dataset, arguments, machine, positive, report
+from recbole_missrec.words import say
 
 DESCRIPTION = """\
 Run models bare, one command after the other, and the same by `compare`, its report included; in

@@ -23,6 +23,7 @@ from recbole_missrec.errors import UsageError
 from recbole_missrec.files import check_writable, replacing
 from recbole_missrec.machine import machine as processor
 from recbole_missrec.quick_start import prepare
+from recbole_missrec.words import say
 
 
 class Bench(NamedTuple):
@@ -154,7 +155,7 @@ def report(
         table: shows them.
 
     Returns:
-        Exit status: 0, or 2 after a message about bad input.
+        Exit status: 0, 2 after a message about bad input, or 130 if it was interrupted.
     """
     try:
         for output in filter(None, outputs):
@@ -163,6 +164,9 @@ def report(
     except UsageError as error:
         print(error, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        say("interrupted; the same command goes on with what it keeps")
+        return 130
     print(table(result))
     if outputs[0]:
         write_json(outputs[0], result)
@@ -230,8 +234,3 @@ def measure_each(
 def machine(threads: int) -> dict[str, Any]:
     """What figures depend on beside the code."""
     return {**processor(), "threads": threads, "torch": torch.__version__}
-
-
-def say(line: str) -> None:
-    """Report progress."""
-    print(line, file=sys.stderr, flush=True)

@@ -26,13 +26,13 @@ from benchmarks.measuring import (
     machine,
     positive,
     report,
-    say,
 )
 from recbole_missrec.config import Config
 from recbole_missrec.errors import UsageError
 from recbole_missrec.files import replacing
 from recbole_missrec.quick_start import prepare
 from recbole_missrec.registry import get_dataset_class
+from recbole_missrec.words import say
 
 DESCRIPTION = """\
 Make a file of interactions, prepare SASRec's training on it, and stop at the first batch; each

@@ -19,13 +19,13 @@ from benchmarks.measuring import (
     machine,
     positive,
     report,
-    say,
 )
 from benchmarks.prepare_data import Size, check_size, tokens, write_interactions
 from benchmarks.tokens import structured_tokens
 from recbole_missrec.data.domains import Domain
 from recbole_missrec.data.features import write_features
 from recbole_missrec.errors import UsageError
+from recbole_missrec.words import say
 
 DESCRIPTION = """\
 Make a corpus (interactions, features of texts, pictures and augmented texts, of 512 dimensions) and

@@ -18,11 +18,11 @@ from benchmarks.measuring import (
     machine,
     positive,
     report,
-    say,
     seconds,
     train_step,
 )
 from benchmarks.parts import step_parts, with_backward
+from recbole_missrec.words import say
 
 DESCRIPTION = """\
 Time each part of a run of MISSRec at its default options, on the processor: from the start of the

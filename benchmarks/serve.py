@@ -24,7 +24,6 @@ from benchmarks.measuring import (
     machine,
     positive,
     report,
-    say,
     write_json,
 )
 from recbole_missrec.errors import UsageError
@@ -33,6 +32,7 @@ from recbole_missrec.serving import approximate
 from recbole_missrec.serving.histories import held_items
 from recbole_missrec.serving.scoring import make_scorer
 from recbole_missrec.serving.topk import exact
+from recbole_missrec.words import say
 
 ITEMS = (10**4, 10**5, 10**6)
 ALPHA = 1.0

@@ -10,10 +10,10 @@ from tabulate import tabulate
 from benchmarks.faults.jobs import JOBS, make_base
 from benchmarks.faults.large import large
 from benchmarks.faults.trials import fill, kill, room, undisturbed
-from benchmarks.measuring import arguments, kept_rows, machine, positive, report, say, write_json
-from recbole_missrec.comparison.words import names
+from benchmarks.measuring import arguments, kept_rows, machine, positive, report, write_json
 from recbole_missrec.errors import UsageError, nearest
 from recbole_missrec.files import replacing
+from recbole_missrec.words import names, say
 
 DESCRIPTION = """\
 Disturb commands on a small generated shop, let each go on by the same command (a training by

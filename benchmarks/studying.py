@@ -11,8 +11,8 @@ from benchmarks.measuring import positive
 from recbole_missrec.comparison.execution import read_result
 from recbole_missrec.comparison.grid import run_all
 from recbole_missrec.comparison.plan import Run
-from recbole_missrec.comparison.words import names, whole_number
 from recbole_missrec.errors import UsageError
+from recbole_missrec.words import names, whole_number
 
 
 def train(

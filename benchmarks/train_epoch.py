@@ -22,12 +22,12 @@ from benchmarks.measuring import (
     machine,
     positive,
     report,
-    say,
     seconds,
     train_step,
 )
 from benchmarks.padded import PaddedMISSRec
 from benchmarks.parts import least_products, product_seconds, step_parts, with_backward
+from recbole_missrec.words import say
 
 DESCRIPTION = """\
 Compare MISSRec with its padded form (benchmarks/padded.py), on the processor, at the default

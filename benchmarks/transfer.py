@@ -11,12 +11,13 @@ from typing import Any
 
 from tabulate import tabulate
 
-from benchmarks.measuring import arguments, machine, report, say
+from benchmarks.measuring import arguments, machine, report
 from benchmarks.studying import add_seeds, by_label, means, seeds_of, train
 from benchmarks.transfer_data import films, halves
 from recbole_missrec.comparison.plan import Run, plan_run
 from recbole_missrec.errors import UsageError
 from recbole_missrec.paths import props_dir
+from recbole_missrec.words import say
 
 DESCRIPTION = """\
 Pre-train MISSRec on one catalogue and tune it on another, whose items and users it has not seen:

@@ -19,10 +19,10 @@ from benchmarks.measuring import (
     machine,
     positive,
     report,
-    say,
     train_step,
 )
 from recbole_missrec.trainer.freezing import count_parameters
+from recbole_missrec.words import say
 
 DESCRIPTION = """\
 Time a training step of MISSRec with all weights and with a part of them trainable, on the same

@@ -6,7 +6,7 @@ from statistics import mean
 
 from recbole_missrec.comparison.execution import INTERRUPTED, execute_all, read_result
 from recbole_missrec.comparison.plan import Run, plan_runs, write_plan
-from recbole_missrec.comparison.words import names, say, switch, take, whole_number
+from recbole_missrec.words import names, say, switch, take, whole_number
 
 HELP = """\
 Train every model on every data set with every seed, one process a run, and report on them.

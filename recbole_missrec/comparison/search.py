@@ -13,11 +13,11 @@ from sklearn.model_selection import ParameterGrid
 from recbole_missrec.comparison.execution import read_result
 from recbole_missrec.comparison.grid import run_all
 from recbole_missrec.comparison.plan import Run, plan_run, write_plan
-from recbole_missrec.comparison.words import names, say, take, whole_number
 from recbole_missrec.errors import UsageError, nearest
 from recbole_missrec.files import replacing
 from recbole_missrec.options import OptionLoader
 from recbole_missrec.paths import props_dir
+from recbole_missrec.words import names, say, take, whole_number
 
 HELP = """\
 Search the options of models by random search, with as many trials for each; choose on validation.

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from recbole_missrec.comparison.words import names, say
 from recbole_missrec.errors import UsageError, nearest
 from recbole_missrec.files import check_writable, replacing
 from recbole_missrec.map.item_files import SIDE, find_pictures, find_titles, thumbnails
@@ -17,6 +16,7 @@ from recbole_missrec.map.typical import typical_items, typical_words
 from recbole_missrec.model.missrec import MISSRec
 from recbole_missrec.quick_start import restore
 from recbole_missrec.trainer.checkpoint import load_checkpoint
+from recbole_missrec.words import names, say
 
 TYPICAL = 4  # items of an interest
 WORDS = 5

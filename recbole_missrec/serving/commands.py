@@ -13,7 +13,6 @@ from pyarrow import parquet
 from torch import Tensor
 from tqdm import tqdm
 
-from recbole_missrec.comparison.words import switch, whole_number
 from recbole_missrec.errors import UsageError, nearest
 from recbole_missrec.files import check_writable, replacing
 from recbole_missrec.serving.catalogue import read_item_tokens, with_value
@@ -21,6 +20,7 @@ from recbole_missrec.serving.explanation import Explainer
 from recbole_missrec.serving.help import MOST
 from recbole_missrec.serving.recommender import COLUMNS, Recommender
 from recbole_missrec.serving.users import read_users
+from recbole_missrec.words import switch, whole_number
 
 SCHEMA = pa.schema([("user", pa.string()), *COLUMNS])  # of what `recommend` writes
 ALSO = ("data_path", "build_absent", "use_gpu", "gpu_id", "state")

@@ -4,9 +4,9 @@ import socket
 from collections.abc import Mapping
 from importlib.util import find_spec
 
-from recbole_missrec.comparison.words import say, switch, whole_number
 from recbole_missrec.errors import UsageError
 from recbole_missrec.serving.commands import options_of
+from recbole_missrec.words import say, switch, whole_number
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 

@@ -16,7 +16,6 @@ from pyarrow import parquet
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from recbole_missrec.comparison.words import say
 from recbole_missrec.errors import UsageError
 from recbole_missrec.files import check_writable, replacing
 from recbole_missrec.model.missrec import MISSRec
@@ -30,6 +29,7 @@ from recbole_missrec.serving.export_users import (
 )
 from recbole_missrec.serving.recommender import Recommender
 from recbole_missrec.serving.scoring import FusedScorer
+from recbole_missrec.words import say
 
 
 def export(checkpoint: str, options: Mapping[str, str]) -> None:

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import torch
 
-from recbole_missrec.comparison.words import names
 from recbole_missrec.data.completion import COMPLETIONS, complete, completers
 from recbole_missrec.data.feature_store import FeatureStore
 from recbole_missrec.data.features import item_rows, read_features
@@ -28,6 +27,7 @@ from recbole_missrec.serving.overlay import (
 )
 from recbole_missrec.serving.recommender import Recommender
 from recbole_missrec.trainer.checkpoint import load_checkpoint
+from recbole_missrec.words import names
 
 Rows = tuple[list[str], torch.Tensor]  # raw tokens and float32 [tokens, d_m]
 

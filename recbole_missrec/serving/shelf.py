@@ -10,7 +10,6 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from recbole_missrec.comparison.words import say
 from recbole_missrec.errors import UsageError, nearest
 from recbole_missrec.map.item_files import find_pictures, find_titles, thumbnail
 from recbole_missrec.serving.explanation import Explainer
@@ -18,6 +17,7 @@ from recbole_missrec.serving.histories import Histories
 from recbole_missrec.serving.overlay import overlay_path
 from recbole_missrec.serving.recommender import Recommender
 from recbole_missrec.serving.scoring import FusedScorer
+from recbole_missrec.words import say
 
 WATCHED_EVERY = 1.0  # seconds
 PICTURES = 2048  # kept in memory, about 2 KiB each
