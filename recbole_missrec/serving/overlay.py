@@ -84,6 +84,24 @@ def _fits_together(overlay: Overlay) -> bool:
     )
 
 
+def check_widths(checkpoint: str | Path, model: Any, blocks: Blocks) -> None:
+    """See that an overlay has the modalities of the model, each as wide.
+
+    Raises:
+        UsageError: it has others.
+    """
+    holder = getattr(model, "adapted", model)
+    widths = {modality: features.shape[1] for modality, (features, _) in blocks.items()}
+    buffers = {modality: getattr(holder, f"features_{modality}", None) for modality in widths}
+    held = {modality: held.shape[1] for modality, held in buffers.items() if held is not None}
+    if widths != held or len(held) != len(model.present):
+        described = ", ".join(f"{modality} {width}" for modality, width in widths.items())
+        raise UsageError(
+            f"{overlay_path(checkpoint)}: damaged: its features ({described or 'none'}) are not as "
+            "those of the checkpoint"
+        )
+
+
 def write_overlay(checkpoint: str | Path, data: Any, overlay: Overlay) -> Path:
     """Write the overlay of a checkpoint, whole or not at all; arguments as ``read_overlay``."""
     save_checkpoint(overlay_path(checkpoint), {"data": data, **overlay._asdict()})

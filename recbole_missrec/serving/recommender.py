@@ -19,7 +19,7 @@ from recbole_missrec.quick_start import stored_config
 from recbole_missrec.registry import OWN_MODELS, get_dataset_class, get_model
 from recbole_missrec.serving.catalogue import Catalogue
 from recbole_missrec.serving.histories import Histories, flatten, held_items, look_up
-from recbole_missrec.serving.overlay import Overlay, extend, read_overlay
+from recbole_missrec.serving.overlay import Overlay, check_widths, extend, read_overlay
 from recbole_missrec.serving.scoring import Scorer, make_scorer
 from recbole_missrec.serving.topk import Best, exact, in_order
 from recbole_missrec.serving.users import Users, requested, users_of
@@ -114,6 +114,7 @@ class Recommender:
         load_weights(path, stored, model, identity)
         overlay = read_overlay(path, stored["data"])
         if overlay.tokens:
+            check_widths(path, model, overlay.blocks)
             extend(model, overlay.blocks)
         tokens = [*dataset.field2id_token[dataset.iid_field][1:], *overlay.tokens]
         popularity = np.pad(popularity, (0, len(overlay.tokens)))

@@ -195,6 +195,11 @@ def test_a_changed_state_of_a_run(
     assert refused("--resume=changed.resume").startswith(message)
 
 
+def one_row(dim: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Features of one added item that has them."""
+    return torch.ones(1, dim), torch.tensor([True])
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -206,6 +211,19 @@ def test_a_changed_state_of_a_run(
             {"blocks": {"text": (torch.ones(1), torch.ones(1, dtype=torch.bool))}},
             "damaged: its items and their features do not fit together",
         ),
+        (
+            {"blocks": {"text": one_row(7), "image": one_row(6)}},
+            "damaged: its features (text 7, image 6) are not as those of the checkpoint",
+        ),
+        (
+            {"blocks": {"text": one_row(7)}},
+            "damaged: its features (text 7) are not as those of the checkpoint",
+        ),
+        (
+            {"blocks": {"text": one_row(7), "sound": one_row(5)}},
+            "damaged: its features (text 7, sound 5) are not as those of the checkpoint",
+        ),
+        ({"blocks": {}}, "damaged: its features (none) are not as those of the checkpoint"),
     ],
     ids=str,
 )
@@ -213,8 +231,7 @@ def test_a_changed_overlay(
     refused: Refused, trained: Path, change: dict[str, Any], message: str
 ) -> None:
     shutil.copy(trained / "model.pth", "model.pth")
-    blocks = {"text": (torch.ones(1, 7), torch.tensor([True]))}
-    blocks["image"] = (torch.ones(1, 5), torch.tensor([True]))
+    blocks = {"text": one_row(7), "image": one_row(5)}
     overlay = {"tokens": ["new"], "blocks": blocks, "texts": [""], "removed": []}
     data = {"data": load_checkpoint("model.pth")["data"]}
     save_checkpoint("model.items", data | overlay)
