@@ -10,6 +10,8 @@ from torch.nn import ModuleDict
 from recbole_missrec.errors import UsageError, nearest
 
 BUILDER = "python -m dataset_builders "
+# what stands beside the modalities of an item in scores and exports
+TAKEN = {"alpha", "history", "id", "interests", "item", "offered", "row", "slots", "tokens"}
 INTERVALS = ("user_inter_num_interval", "item_inter_num_interval")
 _BOUND = r"\s*-?(inf|\d+(\.\d+)?)\s*"
 INTERVAL = re.compile(rf"[\[(]{_BOUND},{_BOUND}[\])](;[\[(]{_BOUND},{_BOUND}[\])])*")
@@ -83,6 +85,8 @@ def check_together(values: Mapping[str, Any]) -> None:
         and len(set(modalities)) == len(modalities)
     ):
         raise UsageError(f"--modalities={modalities}: must be a list of names, like [text, image]")
+    for name in TAKEN.intersection(modalities or ()):
+        raise UsageError(f"--modalities={modalities}: no modality may be called '{name}'")
     _check_rates(values)
     if {"n_heads", "hidden_size"} <= values.keys() and values["hidden_size"] % values["n_heads"]:
         raise UsageError(

@@ -145,6 +145,7 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Refused:
         ("--model=BERT4Rec --mask_ratio=5", "--mask_ratio=5: must lie between 0 and 1"),
         ("--model=ItemKNN --k=-3", "--k=-3: must lie between 1 and 1e+06"),
         ("--modalities=text", "--modalities=text: must be a list of names, like [text, image]"),
+        ("--modalities=[text, id]", "--modalities=['text', 'id']: no modality may be called 'id'"),
         ("--modalities=[text, text]", "--modalities=['text', 'text']: must be a list of names"),
         ("--n_heads=7", "--n_heads=7: must divide hidden_size 300"),
         ("--model=SASRec --hidden_size=63", "--n_heads=2: must divide hidden_size 63"),
