@@ -62,6 +62,16 @@ def test_commands_are_found() -> None:
     assert command_blocks(text) == [["python a.py --x=1    --y=2"], ["for i in 1; do b"]]
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/paper.md", "docs/stress-faults.md"])
+def test_files_that_are_named_exist(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    folders = "recbole_missrec|dataset_builders|benchmarks|examples|props|tests|docs"
+    named = re.findall(rf"`((?:{folders})/[^`]*)`", text)
+    there = [name for name in named if not re.search(r"[A-Z*]{3}", name)]  # NAME stands for any
+    assert [name for name in there if not (ROOT / name).exists()] == []
+    assert len(there) > 3 or page != "docs/paper.md"
+
+
 def run(line: str, folder: Path) -> str:
     """What a command line of the README prints in a folder, trainings cut to one epoch."""
     short = line
