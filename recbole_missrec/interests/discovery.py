@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recbole_missrec.errors import Diverged
+from recbole_missrec.errors import Diverged, UsageError
 from recbole_missrec.interests.density_peaks import cluster_means, density_peaks
 from recbole_missrec.interests.health import Health, Interests, examine, movement
 from recbole_missrec.interests.kmeans import kmeans
@@ -82,6 +82,7 @@ def discover(
 
     Raises:
         Diverged: a token is not finite.
+        UsageError: the neighbours of density peaks would take more memory than there is.
     """
     began = time.perf_counter()
     points = points.detach()
@@ -122,16 +123,18 @@ def nearest_interests(tokens: Tensor, present: Tensor, centroids: Tensor) -> Ten
     Args:
         tokens: ``[modalities, items, dim]``.
         present: bool ``[modalities, items]``.
-        centroids: ``[interests + 1, dim]``, the last for none.
+        centroids: ``[interests + 1, dim]``, the last for none; those of zero are of no token.
 
     Returns:
         Long ``[items, modalities]`` on the processor; the number of interests where absent.
     """
     none, there = len(centroids) - 1, present.T.cpu()  # [items, modalities]
     ids = torch.full(there.shape, none)
-    points = cloud(torch.cat([centroids[:none].cpu(), tokens.transpose(0, 1).cpu()[there]]))
+    used = centroids[:none].cpu().any(1).nonzero().squeeze(1)  # k-means may leave clusters empty
+    points = cloud(torch.cat([centroids[used].cpu(), tokens.transpose(0, 1).cpu()[there]]))
     place = torch.arange(len(points))
-    ids[there] = nearest_centre(points[place[none:]], points[place[:none]])
+    if len(used):
+        ids[there] = used[nearest_centre(points[place[len(used) :]], points[place[: len(used)]])]
     return ids
 
 
@@ -149,8 +152,15 @@ def _cluster(
     """Cluster of each point, ``[n]``, the means, ``[clusters, dim]``, and how they were found."""
     method, reason = options["interest_method"], ""
     k = num_neighbours(len(points), options)
+    size = len(points), points.shape[1], k
     if method == "auto":
-        method, reason = choose(len(points), points.shape[1], k, points.device)
+        method, reason = choose(*size, points.device)
+    elif method != "kmeans" and _needed_mib(*size) > memory_limit_mib(points.device):
+        raise UsageError(
+            f"--interest_method={method}: k {k:,} for {len(points):,} tokens takes "
+            f"{_needed_mib(*size):,.0f} MiB, more than there are; give --knn_neighbours, like 20, "
+            "or --interest_method=auto"
+        )
     if method == "kmeans":
         start = start if options["interest_warm_start"] else None
         assignment, means = kmeans(points, clusters, seed, start)
@@ -173,8 +183,9 @@ def _cluster_sample(
     start = None if start is None else start[drawn]
     assignment = torch.empty_like(order)
     assignment[drawn], means, how = _cluster(points[drawn], clusters, options, seed, start)
-    whole = cloud(torch.cat([means, points[others]]))
-    assignment[others] = nearest_centre(whole[clusters:], whole[:clusters])
+    used = int(assignment[drawn].max()) + 1  # k-means may leave the last clusters empty
+    whole = cloud(torch.cat([means[:used], points[others]]))
+    assignment[others] = nearest_centre(whole[used:], whole[:used])
     return (
         assignment,
         cluster_means(points, assignment, clusters),
@@ -203,6 +214,11 @@ def _items(present: Tensor, clusters: int, seed: int) -> Tensor:
 WITHOUT_SEARCH = {"random": _at_random, "single": _single, "items": _items}
 
 
+def _needed_mib(tokens: int, dim: int, k: int) -> float:
+    """Memory of density peaks: points in several forms, the list of neighbours, and blocks."""
+    return tokens * (16 * dim + 4 * k) / 2**20 + 512
+
+
 def choose(tokens: int, dim: int, k: int, device: torch.device) -> tuple[str, str]:
     """The method of ``auto``: exact density peaks, with an index, or k-means.
 
@@ -218,7 +234,7 @@ def choose(tokens: int, dim: int, k: int, device: torch.device) -> tuple[str, st
     Returns:
         The method, and why.
     """
-    needed = tokens * (16 * dim + 4 * k) / 2**20 + 512  # MiB
+    needed = _needed_mib(tokens, dim, k)
     there = memory_limit_mib(device) / 2
     memory = f"{needed:,.0f} MiB of {there:,.0f} MiB"
     if needed > there:

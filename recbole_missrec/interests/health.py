@@ -40,7 +40,7 @@ class Health:
         perplexity: exp of the entropy of the clusters' shares of the tokens, 1 to ``used``.
         mixed_share: of the clusters used, those with tokens of more than one modality.
         changed_share: of the tokens, those that did not stay in their cluster; 1 the first time.
-        moved: see ``movement``; 1 the first time.
+        moved: see ``movement``; 1 the first time, next to 0 with ``interest_gradient``.
         seconds: that the discovery took.
         peak_memory_mib: highest memory of the process so far, on the GPU if one is used.
     """

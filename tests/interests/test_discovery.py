@@ -9,11 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from recbole_missrec.errors import Diverged
+from recbole_missrec.errors import Diverged, UsageError
+from recbole_missrec.interests import discovery
 from recbole_missrec.interests.discovery import (
     EXACT_TOKENS,
     choose,
     discover,
+    nearest_interests,
     num_interests,
     num_neighbours,
 )
@@ -112,6 +114,34 @@ def test_tokens_beside_a_sample_join_the_nearest_interest(method: str) -> None:
     whole, _ = found(tokens, method, interest_ratio=0.4)
     same, _ = found(tokens, method, interest_ratio=0.4, interest_sample=5)
     assert same.ids.equal(whole.ids) and same.centroids.equal(whole.centroids)
+
+
+def test_clusters_of_no_token_take_none() -> None:
+    tokens = torch.zeros(4, 2, 1)
+    tokens[PRESENT] = torch.tensor([[5.0], [5.0], [9.0], [9.0], [9.0]])  # 2 places, 5 clusters
+    interests, health = found(tokens, "kmeans", interest_ratio=1.0)
+    assert (health.clusters, health.used) == (5, 2)
+    none = torch.zeros(1, 1)
+    late = torch.tensor([[[1.0], [8.0]]])  # two items of one modality, the first near zero
+    there = torch.tensor([[True, True]])
+    ids = nearest_interests(late, there, torch.cat([interests.centroids, none]))
+    assert interests.centroids[ids[:, 0]].tolist() == [[5.0], [9.0]]
+    assert nearest_interests(late, there, torch.zeros(3, 1)).tolist() == [[2], [2]]  # no interests
+
+    values = torch.tensor([[1.0], [9.0], [9.0], [9.0], [9.0]])  # one near zero, beside the sample
+    order = torch.randperm(5, generator=torch.Generator().manual_seed(0))
+    beside = torch.empty(5, 1)
+    beside[order] = values.flip(0)  # the last of the order is not drawn
+    tokens[PRESENT] = beside
+    _, health = found(tokens, "kmeans", interest_ratio=1.0, interest_sample=4)
+    assert (health.clusters, health.used) == (4, 1)
+
+
+def test_density_peaks_that_do_not_fit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(discovery, "memory_limit_mib", lambda device: 500.0)
+    with pytest.raises(UsageError, match="--interest_method=dpc_knn: k 1 for 5 tokens takes 512 M"):
+        found(method="dpc_knn")
+    found(method="kmeans")
 
 
 def test_without_a_search() -> None:
