@@ -2,12 +2,14 @@
 
 import os
 import time
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import recbole.trainer.trainer as recbole_trainer
 import torch
+from recbole.data.dataloader import KnowledgeBasedDataLoader
 from recbole.utils import calculate_valid_score, get_local_time
 from torch import Tensor
 from tqdm import tqdm
@@ -123,7 +125,9 @@ class HookedTrainer(Base):
         if self._resumed is None:
             self._save_resume_state(train_data, epoch_idx)
         else:
-            train_data.generator.set_state(self._resumed["shuffle"].cpu())
+            shuffles = torch.atleast_2d(self._resumed["shuffle"].cpu())
+            for generator, state in zip(_generators(train_data), shuffles, strict=True):
+                generator.set_state(state)
             set_random_state(self._resumed["random"][processes.rank()])
             self._resumed = None
         self._epoch, self._checked = epoch_idx, 0
@@ -185,7 +189,7 @@ class HookedTrainer(Base):
 
     def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> tuple[float, dict]:
         result = self.evaluate(valid_data, load_best_model=False, show_progress=show_progress)
-        self.curve[-1]["valid"] = {name: float(value) for name, value in result.items()}
+        self.curve[-1]["valid"] = _floats(result)
         if self.by_domain:
             self.curve[-1]["domains"] = self.by_domain
         for domain, figures in self.by_domain.items():
@@ -238,12 +242,12 @@ class HookedTrainer(Base):
             "epoch": epoch,
             "best_epoch": self.best_epoch,
             "best_valid_score": float(self.best_valid_score),
-            "best_valid_result": dict(self.best_valid_result or {}),
+            "best_valid_result": _floats(self.best_valid_result or {}),
             "cur_step": self.cur_step,
             "curve": self.curve,
             "optimizer": self.optimizer.state_dict(),
             "average": self._average.state() if self._average else None,
-            "shuffle": train_data.generator.get_state(),
+            "shuffle": torch.stack([g.get_state() for g in _generators(train_data)]),
             "random": processes.of_all(random_state()),  # draws of dropout differ
         }
         processes.from_first(lambda: save_checkpoint(self.resume_file, content))
@@ -278,7 +282,8 @@ class HookedTrainer(Base):
             if self._average:
                 self._average.load_state(state["average"])
             sum(epoch["seconds"] for epoch in state["curve"])
-            torch.Generator().set_state(state["shuffle"].cpu())
+            for shuffle in torch.atleast_2d(state["shuffle"].cpu()):
+                torch.Generator().set_state(shuffle)
             set_random_state(state["random"][processes.rank()])
         except Exception as error:  # each of these fails in its own way
             reason = f"{type(error).__name__}: {error}"
@@ -339,6 +344,18 @@ class HookedTrainer(Base):
             self.by_domain = metrics_by_domain(self.ranks, metrics, self.config)
         self.wandblogger.log_eval_metrics(result, head="eval")
         return result
+
+
+def _floats(figures: Mapping[str, Any]) -> dict[str, float]:
+    """As checkpoints and JSON keep them: RecBole's are NumPy's."""
+    return {name: float(value) for name, value in figures.items()}
+
+
+def _generators(train_data: Any) -> list[torch.Generator]:
+    """What shuffles the rows; models with a knowledge graph read two loaders at once."""
+    if isinstance(train_data, KnowledgeBasedDataLoader):
+        return [train_data.general_dataloader.generator, train_data.kg_dataloader.generator]
+    return [train_data.generator]
 
 
 def _shown(figures: dict[str, float]) -> str:

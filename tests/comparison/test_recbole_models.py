@@ -1,6 +1,7 @@
 """Every sequential model of RecBole trains and ranks through this project's command line."""
 
 import inspect
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from recbole.model.abstract_recommender import SequentialRecommender
 
 from dataset_builders.__main__ import main as build
 from recbole_missrec.cli import main
+from tests.shops import read_histories, write_tiny_shop
 
 torch.autograd.set_detect_anomaly(False)  # RecBole's sine.py turns it on for the whole process
 MODELS = sorted(
@@ -43,6 +45,20 @@ def shops(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_there_are_models_to_run() -> None:
     assert len(MODELS) > 25 and set(CANNOT) < set(MODELS)
+
+
+def test_a_model_with_a_knowledge_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shop = write_tiny_shop(tmp_path) / "tiny"
+    items = sorted({item for history in read_histories(shop.parent).values() for item in history})
+    links = [f"{item}\te{item}" for item in items]
+    facts = [f"e{item}\tsold_with\te{other}" for item, other in pairwise(items)]
+    (shop / "tiny.link").write_text("\n".join(["item_id:token\tentity_id:token", *links]) + "\n")
+    head = "head_id:token\trelation_id:token\ttail_id:token"
+    (shop / "tiny.kg").write_text("\n".join([head, *facts]) + "\n")
+    columns = "{inter: [user_id, item_id, timestamp], kg: [head_id, relation_id, tail_id], "
+    words = ["--model=CKE", "--dataset=tiny", f"--data_path={shop.parent}", "--epochs=2"]
+    assert main([*words, f"--load_col={columns}link: [item_id, entity_id]}}", "--state=error"]) == 0
 
 
 @pytest.mark.slow

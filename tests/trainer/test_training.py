@@ -121,8 +121,9 @@ def interrupt(
         ("MISSRec", {"interest_method": "kmeans", "interest_warm_start": True}),
         ("MISSRec", {"interest_method": "auto", "interest_moved": 0.1}),
         ("VQRec", {}),
+        ("SASRec", {"metrics": ["Recall", "NDCG", "ShannonEntropy"]}),  # one that RecBole computes
     ],
-    ids=["SASRec", "SASRec-BPR", "MISSRec", "MISSRec-warm", "MISSRec-moved", "VQRec"],
+    ids=["SASRec", "SASRec-BPR", "MISSRec", "MISSRec-warm", "MISSRec-moved", "VQRec", "entropy"],
 )
 def test_an_interrupted_run_goes_on_to_the_same_figures(
     shop: Path,
