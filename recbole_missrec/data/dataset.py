@@ -63,6 +63,11 @@ class MultiModalSequentialDataset(SequentialDataset):
     def _complete(self) -> None:
         """Give features to items that lack a modality, if the option ``missing`` says how."""
         how = "missing" in self.config and self.config["missing"]
+        if how == "zero" and self.config["standardise_features"] and len(domains(self.config)) > 1:
+            raise UsageError(
+                "--missing=zero: features of several data sets are standardised each by itself, "
+                "where zero is another vector in each; use mean"
+            )
         if how in COMPLETIONS:
             by = completers(how, self.features, self.config["seed"])
             for modality, items in complete(self.features, by).items():

@@ -96,9 +96,15 @@ class ArrayDataset(Dataset):
         """Split; of validation and test keep the rows of ``max_eval_users``, drawn by the seed.
 
         Of several domains as many users of each; the same for every model. ``held_out`` of a part
-        says how often it has each item as a target, before, int64 ``[item_num]``.
+        says how often it has each item as a target, before, int64 ``[item_num]``. Of training keep
+        the rows of a share ``train_share`` of the users, drawn by the seed; candidates stay.
         """
         train, *others = super().build()
+        share = self.config["train_share"]
+        if share < 1:
+            generator = torch.Generator().manual_seed(self.config["seed"])
+            kept = torch.rand(self.user_num, generator=generator) < share  # [users]
+            train.inter_feat = train.inter_feat[kept[train.inter_feat[self.uid_field]]]
         for part in others:
             items = part.inter_feat[self.iid_field]
             part.held_out = torch.bincount(items, minlength=self.item_num)

@@ -39,12 +39,11 @@ def prepared_by_arrays(dataset_class: type[Any]) -> type:
 
 
 class SharedRows(ArrayDataset, SequentialDataset):
-    """Honours ``max_train_prefixes``, ``train_share`` and ``trim_batches``.
+    """Honours ``max_train_prefixes`` and ``trim_batches``.
 
     Of each user's training rows (a history and its next item) only the last
-    ``max_train_prefixes`` are kept, and the rows of a share ``train_share`` of the users, drawn by
-    the seed: the same for every model; validation, test and the candidates do not change. With
-    ``trim_batches`` a batch's histories are cut to the longest among them.
+    ``max_train_prefixes`` are kept, the same for every model; validation, test and the candidates
+    do not change. With ``trim_batches`` a batch's histories are cut to the longest among them.
     """
 
     inter_feat: Any
@@ -55,11 +54,6 @@ class SharedRows(ArrayDataset, SequentialDataset):
         if cap is not None:
             users = train.inter_feat[self.uid_field].numpy()
             train.inter_feat = train.inter_feat[last_rows(users, cap)]
-        share = self.config["train_share"]
-        if share < 1:
-            generator = torch.Generator().manual_seed(self.config["seed"])
-            kept = torch.rand(self.user_num, generator=generator) < share  # [users]
-            train.inter_feat = train.inter_feat[kept[train.inter_feat[self.uid_field]]]
         return [train, valid, test]
 
     @property

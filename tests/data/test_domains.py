@@ -12,6 +12,7 @@ from recbole_missrec.cli import main
 from recbole_missrec.config import Config
 from recbole_missrec.data.domains import domains, in_order, item_domains
 from recbole_missrec.data.features import write_features
+from recbole_missrec.errors import UsageError
 from recbole_missrec.evaluation.per_user import read_per_user
 from recbole_missrec.evaluation.targets import training_popularity
 from recbole_missrec.quick_start import prepare
@@ -167,6 +168,14 @@ def test_as_many_users_of_each_data_set_are_evaluated(shops: Path) -> None:
     given = config(shops, "one", "SASRec", max_eval_users=3)
     _, valid, test = get_dataset_class(given)(given).build()
     assert (len(valid), len(test)) == (3, 3)
+
+
+def test_zero_is_another_vector_in_each_data_set(shops: Path) -> None:
+    with pytest.raises(UsageError, match="--missing=zero: features of several data sets"):
+        get_dataset_class(given := config(shops, "one,two", missing="zero"))(given)
+    given = config(shops, "one,two", missing="zero", standardise_features=False)
+    present = get_dataset_class(given)(given).present
+    assert present["image"].equal(present["text"] | present["image"])
 
 
 def test_other_encoders_are_refused(shops: Path, tmp_path: Path) -> None:

@@ -206,6 +206,14 @@ def test_a_share_of_the_users_is_trained_on(dozen: Path, model: str) -> None:
     assert test.inter_feat["user_id"].tolist() == DOZEN_ROWS["test"]["user_id"]
 
 
+def test_a_model_without_histories_is_trained_on_the_same_share(dozen: Path) -> None:
+    part, *_ = own(configure(dozen, "dozen", "BPR", train_share=0.5, seed=4)).build()
+    whole, *_ = own(configure(dozen, "dozen", "BPR", seed=4)).build()
+    users = whole.inter_feat["user_id"]
+    assert set(users.tolist()) == {1, 2, 3, 4}
+    assert part.inter_feat["user_id"].tolist() == users[users > 1].tolist()  # 4 has no history
+
+
 # --- other options, other models -----------------------------------------------------------------
 
 OPTIONS: list[dict[str, Any]] = [
