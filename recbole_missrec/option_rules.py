@@ -72,6 +72,16 @@ def check_together(values: Mapping[str, Any]) -> None:
         raise UsageError(f"--interest_method={method}: needs faiss; `pip install faiss-cpu`")
     if values.get("interest_warm_start") and method not in ("kmeans", "auto"):
         raise UsageError(f"--interest_warm_start=True: only for kmeans or auto, not {method}")
+    if values.get("interest_gradient") and values["interest_moved"]:
+        raise UsageError(
+            f"--interest_moved={values['interest_moved']}: not with --interest_gradient=True, "
+            "whose interests move with the tokens; use --interest_every"
+        )
+    if values.get("modality_dropout") is not None and values["worker"]:
+        raise UsageError(
+            f"--worker={values['worker']}: this model's batches are laid out, and drawn from, in "
+            "the training process itself; use 0"
+        )
     if not isinstance(values.get("map_features"), bool | None):
         raise UsageError(f"--map_features={values['map_features']}: must be True or False")
     if values.get("missing") == "token" and "structure" not in values:

@@ -146,6 +146,14 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Refused:
         ("--model=ItemKNN --k=-3", "--k=-3: must lie between 1 and 1e+06"),
         ("--modalities=text", "--modalities=text: must be a list of names, like [text, image]"),
         ("--modalities=[text, id]", "--modalities=['text', 'id']: no modality may be called 'id'"),
+        (
+            "--worker=2",
+            "--worker=2: this model's batches are laid out, and drawn from, in the trai",
+        ),
+        (
+            "--interest_gradient=True --interest_moved=0.1",
+            "--interest_moved=0.1: not with --interest_gradient=True, whose interests move w",
+        ),
         ("--modalities=[text, text]", "--modalities=['text', 'text']: must be a list of names"),
         ("--n_heads=7", "--n_heads=7: must divide hidden_size 300"),
         ("--model=SASRec --hidden_size=63", "--n_heads=2: must divide hidden_size 63"),
