@@ -47,8 +47,15 @@ def write_per_user(
         seed: seed of the run.
 
     Raises:
-        UsageError: the file cannot be written there.
+        UsageError: the file cannot be written there, or a user has a target twice.
     """
+    pairs = pd.MultiIndex.from_arrays([columns["user"], columns["target"]])
+    if not pairs.is_unique:
+        user, target = pairs[pairs.duplicated()][0]
+        raise UsageError(
+            f"{path}: user '{user}' has the target '{target}' in two rows, which cannot be paired "
+            "with those of another model; split by --eval_args={{split: {{LS: valid_and_test}}}}"
+        )
     ranks = expected_rank(columns["better"], columns["equal"])  # [rows]
     metadata = {"model": model, "dataset": dataset, "seed": str(seed)}
     arrays = {

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # options by which the same weights compute something else, or have other shapes
 ARCHITECTURE = (
     *("structure", "roles", "hidden_size", "n_heads", "n_encoder_layers", "n_decoder_layers"),
-    *("inner_size", "seq_mm_fusion", "standardise_features"),
+    *("inner_size", "seq_mm_fusion", "standardise_features", "interest_recency"),
 )
 OF_A_CATALOGUE = (
     *("interest_ids", "centroids", "item_embedding.weight"),
@@ -128,7 +128,7 @@ def _stays_behind(name: str, carried: Collection[str]) -> bool:
 
 def _options(config: Mapping[str, Any], model: "MISSRec") -> Iterator[str]:
     for key in ARCHITECTURE:
-        there, here = config[key], model.options[key]
+        there, here = config.get(key, False), model.options[key]  # of before there was the option
         if there != here:
             yield f"{key} is {there} there, {here} here"
 

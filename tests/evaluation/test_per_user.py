@@ -51,6 +51,17 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert schema.metadata == {key.encode(): value.encode() for key, value in METADATA.items()}
 
 
+def test_a_target_that_a_user_has_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "results.parquet"
+    columns: dict[str, Any] = {
+        name: [column[0]] * 2 for name, column in COLUMNS.items() if name != "rank"
+    }
+    columns |= {"better": torch.tensor([0, 3]), "equal": torch.tensor([0, 1])}
+    with pytest.raises(UsageError, match=f"user 'u1' has the target '{columns['target'][0]}' in"):
+        write_per_user(path, columns, model="MISSRec", dataset="Scientific", seed=2020)
+    assert not path.exists()
+
+
 def test_tokens_stay_text(tmp_path: Path) -> None:
     write(tmp_path / "a.parquet", ["007", "ü 1"], [0, 0], [0, 0])
     assert read_per_user(tmp_path / "a.parquet")["user"].tolist() == ["007", "ü 1"]

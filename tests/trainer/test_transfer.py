@@ -203,6 +203,7 @@ def test_a_fresh_adapter_of_features_of_another_size(source_shop: Path, narrow_s
         ({"structure": "no_decoder"}, "structure is no_decoder there, encoder_decoder here"),
         ({"roles": "interest_queries"}, "roles is interest_queries there, item_queries here"),
         ({"seq_mm_fusion": "contextual"}, "seq_mm_fusion is contextual there, add here"),
+        ({"interest_recency": True}, "interest_recency is True there, False here"),
         ({"standardise_features": False}, "standardise_features is False there, True here"),
         (
             {"modalities": ["text"]},
