@@ -46,6 +46,11 @@ class Layout(NamedTuple):
     start: Tensor
     groups: tuple[Group, ...]
 
+    @property
+    def sizes(self) -> list[int]:
+        """Slots of each group, padding included."""
+        return [group.rows * group.width for group in self.groups]
+
 
 class Queries(NamedTuple):
     """Slots of a layout that ask its own slots, then those of a memory.
@@ -118,8 +123,7 @@ def widen(layout: Layout, present: Tensor) -> Layout:
     """
     times = present.shape[1]
     pad = ~(present & ~layout.pad[:, None])  # [slots, times]
-    sizes = [group.rows * group.width for group in layout.groups]
-    full = [not bool(part.any()) for part in pad.split(sizes)]
+    full = [not bool(part.any()) for part in pad.split(layout.sizes)]
     groups = tuple(
         Group(group.rows, group.width * times, whole)
         for group, whole in zip(layout.groups, full, strict=True)

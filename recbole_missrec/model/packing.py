@@ -1,5 +1,6 @@
 """A batch as the model reads it: histories and their distinct interests, laid out on the CPU."""
 
+import copy
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -168,8 +169,9 @@ class Packer:
             interest_ids: of their tokens, long ``[items, modalities]``.
             slots: bool ``[items, times]``.
         """
-        structure = self.structure, self.decoder_layers
-        return Packer(interest_ids, self.none, slots, *structure, *self.fields, self.recency)
+        other = copy.copy(self)
+        other.interest_ids, other.slots = interest_ids, slots
+        return other
 
     def __call__(self, dataset: Any, interaction: Interaction) -> PackedInteraction:
         """Pack a batch of RecBole."""

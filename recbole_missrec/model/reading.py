@@ -100,11 +100,10 @@ def by_row(
     Returns:
         The numbers and the widths without padding, both ``[rows]``.
     """
-    sizes = [group.rows * group.width for group in layout.groups]
     values = [
         function(part.view(group.rows, group.width, -1), ~pad.view(group.rows, group.width))
         for group, part, pad in zip(
-            layout.groups, x.split(sizes), layout.pad.split(sizes), strict=True
+            layout.groups, x.split(layout.sizes), layout.pad.split(layout.sizes), strict=True
         )
     ]
     counts = torch.zeros_like(layout.order).index_add(0, layout.row, (~layout.pad).long())

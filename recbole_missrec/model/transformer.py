@@ -36,13 +36,12 @@ def attend(
     """
     heads, p = attention.num_heads, attention.dropout if attention.training else 0.0
     sizes = [group.rows * width for group, width in zip(memory.groups, widths, strict=True)]
-    slots = [group.rows * group.width for group in memory.groups]
     contexts = []
     for group, asked, read, pad in zip(
         memory.groups,
         queries.split(sizes),
-        keys_values.split(slots),
-        memory.pad.split(slots),
+        keys_values.split(memory.sizes),
+        memory.pad.split(memory.sizes),
         strict=True,
     ):
         q = asked.view(group.rows, -1, heads, attention.head_dim).transpose(1, 2)
@@ -80,22 +79,26 @@ def attend_by_few(
     _, keys, values = weight.view(3, heads, width, -1)  # [heads, head dim, dim] each
     by_head = queries.view(-1, heads, width).transpose(0, 1)  # [heads, queries, head dim]
     asked = torch.bmm(by_head * width**-0.5, keys).transpose(0, 1)  # [queries, heads, dim]
+    sizes = [group.rows * width for group, width in zip(memory.groups, widths, strict=True)]
     sums, totals = [], []
-    start = first = 0
-    for group, per_row in zip(memory.groups, widths, strict=True):
-        stop, last = start + group.rows * group.width, first + group.rows * per_row
-        read = x[start:stop].view(group.rows, group.width, -1)
-        scores = asked[first:last].reshape(group.rows, -1, x.shape[1]) @ read.transpose(1, 2)
+    for group, own, read, pad in zip(
+        memory.groups,
+        asked.split(sizes),
+        x.split(memory.sizes),
+        memory.pad.split(memory.sizes),
+        strict=True,
+    ):
+        read = read.view(group.rows, group.width, -1)
+        scores = own.reshape(group.rows, -1, x.shape[1]) @ read.transpose(1, 2)
         if group.full:
             weights = scores.softmax(2)  # [rows, queries of a row * heads, width]
         else:  # a row without any token gives zeros, as scaled_dot_product_attention does
-            pad = memory.pad[start:stop].view(group.rows, 1, group.width)
+            pad = pad.view(group.rows, 1, group.width)
             lowest = torch.finfo(scores.dtype).min
             weights = scores.masked_fill(pad, lowest).softmax(2).masked_fill(pad, 0.0)
         weights = dropout(weights, attention.dropout, attention.training)
         sums.append((weights @ read).view(-1, heads, x.shape[1]))
         totals.append(weights.sum(2).view(-1, heads))
-        start, first = stop, last
     contexts = torch.bmm(torch.cat(sums).transpose(0, 1), values.transpose(1, 2)).transpose(0, 1)
     biases = bias[2 * heads * width :].view(heads, width)
     contexts = contexts + torch.cat(totals).unsqueeze(2) * biases  # [queries, heads, head dim]
