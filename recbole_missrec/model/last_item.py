@@ -44,9 +44,11 @@ class LastItem(SequentialRecommender):
         """Scores of all items, -inf for the padding item, ``[batch, items]``."""
         place = interaction[self.ITEM_SEQ_LEN][:, None] - 1
         last = interaction[self.ITEM_SEQ].gather(1, place).squeeze(1)  # [batch]
-        features = [getattr(self, f"features_{m}") for m in self.modalities]
-        total = torch.stack([f[last] @ f.T for f in features]).sum(0)  # [batch, items]
-        present = self.present.to(total.dtype)
+        present = self.present.float()
+        total = present.new_zeros(len(last), self.n_items)
+        for modality in self.modalities:
+            features = getattr(self, f"features_{modality}")
+            total += features[last] @ features.T  # [batch, items]
         common = present[:, last].T @ present  # modalities that both have, [batch, items]
         scores = (total / common).masked_fill_(common == 0, -1)
         scores.scatter_(1, last[:, None], -2)
