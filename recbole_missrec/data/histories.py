@@ -114,11 +114,15 @@ class HistoryRows(Interaction):
         return Interaction(histories.gather(width))
 
 
-def items_read(rows: Interaction, item_field: str) -> Tensor:
-    """Items that the rows hold as history or next item, some of them several times, long; time and
-    memory grow as the interactions."""
+def items_read(rows: Interaction, item_field: str, list_field: str) -> Tensor:
+    """Items that the rows hold as history or next item, some of them several times, long.
+
+    Padding may be among them. Time and memory grow as the interactions; where histories stand in
+    the rows, as these. Rows that have no histories yet hold items alone.
+    """
     if not isinstance(rows, HistoryRows):
-        return rows[item_field]
+        fields = [field for field in (item_field, list_field) if field in rows]
+        return torch.cat([torch.as_tensor(rows[field]).flatten() for field in fields])
     histories = rows.interaction
     return histories.events[item_field][histories.read()]
 

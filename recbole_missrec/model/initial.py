@@ -21,7 +21,7 @@ def normal_weights(model: nn.Module, std: float, spared: nn.Module) -> None:
 
 
 @torch.no_grad()
-def forget(embedding: nn.Embedding, known: Tensor) -> None:
+def forget(embedding: nn.Embedding, unseen: Tensor) -> None:
     """No id embedding for padding, nor for items that the training never reads.
 
     Nothing would teach these anything but to be no target: their features alone say what they are.
@@ -29,9 +29,6 @@ def forget(embedding: nn.Embedding, known: Tensor) -> None:
 
     Args:
         embedding: of all items.
-        known: items that the training reads, some of them several times, long.
+        unseen: padding and the items that the training never reads, bool ``[items]``.
     """
-    unknown = torch.ones(len(embedding.weight), dtype=torch.bool)
-    unknown[known] = False
-    unknown[0] = True
-    embedding.weight[unknown] = 0
+    embedding.weight[unseen] = 0

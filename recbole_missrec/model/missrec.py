@@ -92,11 +92,16 @@ class MISSRec(ItemSide, SequentialRecommender):
         self.fusion = CandidateFusion(config["item_mm_fusion"], counts, len(present), dim)
         self.history_bias = HistoryBias() if config["history_bias"] else None
         normal_weights(self, config["initializer_range"], spared=self.adapters)
+        unseen = torch.ones(self.n_items, dtype=torch.bool)
+        unseen[items_read(dataset.inter_feat, self.ITEM_ID, self.ITEM_SEQ)] = False
+        unseen[0] = True
         if self.item_embedding is not None:
-            forget(self.item_embedding, items_read(dataset.inter_feat, self.ITEM_ID))
+            forget(self.item_embedding, unseen)
+        spared = not config["unseen_negatives"] and bool(unseen[1:].any())
+        self.register_buffer("unseen", unseen if spared else None, persistent=False)
         if config["softmax"] == "sampled":
             sold = counts + 1
-            sold[0] = 0  # padding is never drawn
+            sold[unseen if spared else 0] = 0  # never drawn
             share = sold.double() / sold.sum()  # float32 adds millions of shares up with an error
             self.register_buffer("share", share, persistent=False)
 
@@ -276,7 +281,7 @@ class MISSRec(ItemSide, SequentialRecommender):
         u, interests = self.sequence_embedding(packed, self.history_places(table, place, packed))
         if whole:
             scores = self.scores(u, self.candidates(table), history)[:, 1:]
-            loss = F.cross_entropy(scores, targets - 1)
+            loss = F.cross_entropy(self.without_unseen(scores, slice(1, None)), targets - 1)
         else:
             loss = OBJECTIVES[self.options["softmax"]](self, u, interaction.batch, history)
         regulariser = self.regulariser(interests, packed)
@@ -286,6 +291,17 @@ class MISSRec(ItemSide, SequentialRecommender):
             loss = loss + self.options["sequence_contrast"] * copy_contrast(u, v, *how)
             regulariser = regulariser + self.regulariser(interests, interaction.copies.packed)
         return loss + self.options["gamma"] * regulariser
+
+    def without_unseen(self, scores: Tensor, items: slice) -> Tensor:
+        """Scores for the loss, -inf for items that the training never reads.
+
+        These would be nothing but negatives, and learn that they are never next. Not in the paper.
+
+        Args:
+            scores: ``[batch, items]``.
+            items: whose scores these are.
+        """
+        return scores if self.unseen is None else scores.masked_fill(self.unseen[items], -torch.inf)
 
     def embed(self, interaction: Interaction) -> Tensor:
         """Normalised sequence embeddings of a batch, ``[batch, dim]``."""

@@ -44,7 +44,7 @@ def full(model: "MISSRec", u: Tensor, batch: Batch, history: History) -> Tensor:
 
     def score(u: Tensor, ids: Tensor | None, items: slice) -> Tensor:
         table = model.item_table(items, ids, present=history.present)
-        return model.scores(u, model.candidates(table), history)
+        return model.without_unseen(model.scores(u, model.candidates(table), history), items)
 
     ids = None if model.item_embedding is None else model.item_embedding.weight
     parts = (model.adapters, model.fusion, model.history_bias)

@@ -8,6 +8,7 @@ import torch
 from recbole.data.interaction import Interaction
 
 from recbole_missrec.data.histories import Histories, HistoryRows, items_read
+from recbole_missrec.model import missrec, objectives
 from recbole_missrec.model.missrec import MISSRec
 from recbole_missrec.quick_start import prepare
 from tests.shops import tiny_config, write_tiny_shop
@@ -68,10 +69,56 @@ def test_their_features_alone_score_them(tmp_path: Path) -> None:
     assert scores[1:].min() == scores[nothing]
 
 
+@pytest.mark.parametrize("chunk", [4096, 4], ids=["at once", "by chunks"])
+def test_they_are_no_negatives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
+    model, loader = prepared(tmp_path, dropout=0.0, modality_dropout=0.0, gamma=0.0)
+    unseen = [0, *ids(model, loader, "i2", "i3", "i7")]
+    assert model.unseen is not None and model.unseen.nonzero()[:, 0].tolist() == sorted(unseen)
+    model.discover_interests(0)
+    for module in (missrec, objectives):
+        monkeypatch.setattr(module, "CHUNK", chunk)
+    batch = next(iter(loader))
+    scores = model.full_sort_predict(batch)
+    scores[:, unseen] = -torch.inf
+    expected = torch.nn.functional.cross_entropy(scores, batch["item_id"])
+    loss = model.calculate_loss(batch)
+    torch.testing.assert_close(loss, expected)
+    loss.backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+
+
+def test_they_are_negatives_where_asked_for(tmp_path: Path) -> None:
+    model, loader = prepared(
+        tmp_path, dropout=0.0, modality_dropout=0.0, gamma=0.0, unseen_negatives=True
+    )
+    model.discover_interests(0)
+    batch = next(iter(loader))
+    scores = model.full_sort_predict(batch)
+    expected = torch.nn.functional.cross_entropy(scores, batch["item_id"])
+    torch.testing.assert_close(model.calculate_loss(batch), expected)
+
+
+@pytest.mark.parametrize("unseen_negatives", [False, True])
+def test_a_sample_draws_them_where_asked_for(tmp_path: Path, unseen_negatives: bool) -> None:
+    model, loader = prepared(tmp_path, softmax="sampled", unseen_negatives=unseen_negatives)
+    unseen = ids(model, loader, "i2", "i3", "i7")
+    assert (model.share[unseen] > 0).tolist() == [unseen_negatives] * 3
+    assert model.share[0] == 0 and int((model.share > 0).sum()) == model.n_items - (
+        1 if unseen_negatives else 4
+    )
+
+
+def test_items_of_rows_with_histories_are_read() -> None:
+    rows = Interaction(
+        {"item_id": torch.tensor([3, 4]), "item_id_list": torch.tensor([[1, 2], [3, 0]])}
+    )
+    assert items_read(rows, "item_id", "item_id_list").tolist() == [3, 4, 1, 2, 3, 0]
+
+
 def test_items_of_histories_and_targets_are_read() -> None:
     events = {"item_id": torch.tensor([5, 6, 7, 8, 9, 0])}
     rows = Histories(
         events, {"list": "item_id"}, "n", 4, torch.tensor([2, 4]), torch.tensor([1, 1])
     )
-    found = items_read(HistoryRows(rows), "item_id")
+    found = items_read(HistoryRows(rows), "item_id", "item_id_list")
     assert found.tolist() == [6, 7, 8, 9]  # rows (6) -> 7 and (8) -> 9
