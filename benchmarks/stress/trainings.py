@@ -36,10 +36,13 @@ LACKING: dict[str, tuple[str, dict[str, str]]] = {
     "UniSRec-MM": ("UniSRec", BOTH),
 }
 LACKING_ALL = {"": "MISSRec", ": UniSRec": "UniSRec"}  # label -> model, of the other modality
-TRANSDUCTIVE, CONTENT = "transductive", "nearest neighbour"
+INDUCTIVE, CONTENT = "inductive", "nearest neighbour"
+AS_NEGATIVES = {"unseen_negatives": "True"}
 COLD: dict[str, tuple[str, dict[str, str]]] = {
-    "inductive": ("MISSRec", NO_IDS),
-    TRANSDUCTIVE: ("MISSRec", {}),
+    INDUCTIVE: ("MISSRec", NO_IDS),
+    "transductive": ("MISSRec", {}),
+    "inductive with unseen items as negatives": ("MISSRec", NO_IDS | AS_NEGATIVES),
+    "transductive with unseen items as negatives": ("MISSRec", AS_NEGATIVES),
     CONTENT: ("LastItem", BOTH),
 }
 # whether cold items have a first sentence and nothing else, in data sets with texts by MiniLM
@@ -87,7 +90,7 @@ def cold(data_path: Path, dataset: str, seed: int, epochs: int, folder: Path) ->
             for label, (model, options) in COLD.items():
                 given = options | {"data_path": str(path), "load_col": columns}
                 given |= {} if model == "LastItem" else {"epochs": str(epochs)}
-                if not kind or label != TRANSDUCTIVE:
+                if not kind or label in (INDUCTIVE, CONTENT):
                     yield plan_run(f"{label}{kind}, draw {draw}", model, dataset, seed, (), given)
 
 
