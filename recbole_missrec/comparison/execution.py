@@ -34,6 +34,7 @@ MEMORY = {
     "MALLOC_TOP_PAD_": str(2**26),
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
 }
+OF_WORK = ("checkpoint_dir", "result_file", "per_user", "resume")  # options that name its files
 LINES = 5  # of a failed run's messages that are recorded
 
 
@@ -125,6 +126,7 @@ def _keep(run: Run, out: Path, work: Path, seconds: float, checkpoint: bool) -> 
     if checkpoint:
         os.replace(result["checkpoint"], checkpoint_path(out, run))
     result |= {"label": run.label, "digest": run.digest, "seconds": seconds, "checkpoint": None}
+    result["config"] |= dict.fromkeys(OF_WORK)
     os.replace(work / "per_user.parquet", out / f"{run.digest}.parquet")
     with replacing(result_path(out, run)) as temporary:
         temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

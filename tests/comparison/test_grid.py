@@ -126,6 +126,7 @@ def test_a_killed_grid_goes_on(shop: Path) -> None:
     assert len(found) == 4
     assert Path(f"out/{first['digest']}.json").stat().st_mtime_ns == stamp
     assert list(Path("out/work").iterdir()) == []
+    assert not any("/work/" in path.read_text() for path in Path("out").glob("*.json"))
     assert main(words(shop, *models, out="whole")) == 0
     whole = results("whole")
     assert {key: figures(value) for key, value in found.items()} == {
