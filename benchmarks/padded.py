@@ -48,7 +48,8 @@ class PaddedMISSRec(nn.Module):
     def calculate_loss(self, batch: Interaction) -> Tensor:
         """What ``MISSRec.calculate_loss`` gives."""
         scores, regulariser = self(batch)
-        loss = F.cross_entropy(scores[:, 1:], batch[self.model.POS_ITEM_ID] - 1)
+        kept = self.model.without_unseen(scores[:, 1:], slice(1, None))
+        loss = F.cross_entropy(kept, batch[self.model.POS_ITEM_ID] - 1)
         return loss + self.model.options["gamma"] * regulariser
 
     @torch.no_grad()

@@ -111,7 +111,7 @@ def step_parts(bench: Bench, batch: Interaction) -> dict[str, Callable[[], Tenso
     def scores() -> Tensor:
         leaves = table._replace(tokens=_leaf(table.tokens), ids=_leaf(table.ids))
         values = model.scores(_leaf(u), model.candidates(leaves), history)[:, 1:]
-        return F.cross_entropy(values, targets)
+        return F.cross_entropy(model.without_unseen(values, slice(1, None)), targets)
 
     return {
         "packing": packing,
