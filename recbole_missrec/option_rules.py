@@ -1,7 +1,7 @@
 """Rules for values within options, and for options that do not go together."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -11,7 +11,7 @@ from recbole_missrec.errors import UsageError, nearest
 
 BUILDER = "python -m dataset_builders "
 # what stands beside the modalities of an item in scores and exports
-TAKEN = {"alpha", "history", "id", "interests", "item", "offered", "row", "slots", "tokens"}
+TAKEN = {"alpha", "history", "id", "interests", "item", "mean", "offered", "row", "slots", "tokens"}
 INTERVALS = ("user_inter_num_interval", "item_inter_num_interval")
 _BOUND = r"\s*-?(inf|\d+(\.\d+)?)\s*"
 INTERVAL = re.compile(rf"[\[(]{_BOUND},{_BOUND}[\])](;[\[(]{_BOUND},{_BOUND}[\])])*")
@@ -77,7 +77,7 @@ def check_together(values: Mapping[str, Any]) -> None:
             f"--interest_moved={values['interest_moved']}: not with --interest_gradient=True, "
             "whose interests move with the tokens; use --interest_every"
         )
-    if values.get("modality_dropout") is not None and values["worker"]:
+    if values.get("modality_dropout_of") is not None and values["worker"]:
         raise UsageError(
             f"--worker={values['worker']}: this model's batches are laid out, and drawn from, in "
             "the training process itself; use 0"
@@ -95,8 +95,7 @@ def check_together(values: Mapping[str, Any]) -> None:
         and len(set(modalities)) == len(modalities)
     ):
         raise UsageError(f"--modalities={modalities}: must be a list of names, like [text, image]")
-    for name in TAKEN.intersection(modalities or ()):
-        raise UsageError(f"--modalities={modalities}: no modality may be called '{name}'")
+    check_names(modalities or [])
     _check_rates(values)
     if {"n_heads", "hidden_size"} <= values.keys() and values["hidden_size"] % values["n_heads"]:
         raise UsageError(
@@ -110,6 +109,17 @@ def check_together(values: Mapping[str, Any]) -> None:
             f"--roles={values['roles']}: only with --structure=encoder_decoder, "
             f"not {values['structure']}"
         )
+
+
+def check_names(modalities: Sequence[str]) -> None:
+    """Names of modalities, given or found.
+
+    Raises:
+        UsageError: one is of another part of an item.
+    """
+    for name in modalities:
+        if name in TAKEN:
+            raise UsageError(f"--modalities={modalities}: no modality may be called '{name}'")
 
 
 def _check_rates(values: Mapping[str, Any]) -> None:

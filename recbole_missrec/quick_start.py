@@ -17,7 +17,7 @@ from recbole_missrec.data.dataset import data_identity
 from recbole_missrec.data.locate import find_files
 from recbole_missrec.errors import UsageError
 from recbole_missrec.evaluation.beyond import beyond_accuracy
-from recbole_missrec.evaluation.per_user import write_per_user
+from recbole_missrec.evaluation.per_user import check_pairs, write_per_user
 from recbole_missrec.evaluation.ranking import METRICS
 from recbole_missrec.evaluation.targets import (
     count_interactions,
@@ -151,10 +151,13 @@ def stored_config(checkpoint: dict[str, Any], command_line: dict[str, str]) -> C
     for key in ("model", "dataset", "config_files"):
         if key in command_line:
             raise UsageError(f"--{key}={command_line[key]}: a checkpoint has its own; leave it out")
+    stored = dict(checkpoint["config"])
+    if checkpoint["model"] == "MISSRec":  # of before there was the option, or the rule
+        stored = {"unseen_negatives": True} | stored | {"worker": 0}
     return Config(
         checkpoint["model"],
         checkpoint["dataset"],
-        config_dict=checkpoint["config"],
+        config_dict=stored,
         command_line=command_line,
     )
 
@@ -249,7 +252,8 @@ def check_parts(config: Config, loaders: tuple[Any, Any, Any]) -> None:
     """See that there is something to train on, to choose by and to report.
 
     Raises:
-        UsageError: a part without rows, or too few items for the metrics.
+        UsageError: a part without rows, too few items for the metrics, or test rows that
+            ``per_user`` cannot hold.
     """
     for phase, loader in zip(("training", "validation", "test"), loaders, strict=True):
         if not len(loader._dataset):
@@ -265,6 +269,11 @@ def check_parts(config: Config, loaders: tuple[Any, Any, Any]) -> None:
         raise UsageError(
             f"--topk={config['topk']}: {lists[0]} needs lists of at most {items} items"
         )
+    if config["per_user"]:
+        test = loaders[2]._dataset
+        fields = test.uid_field, test.iid_field
+        tokens = (test.field2id_token[field][test.inter_feat[field].numpy()] for field in fields)
+        check_pairs(config["per_user"], *tokens)
 
 
 def report(trainer: Any, valid_data: Any, test_data: Any) -> dict[str, Any]:

@@ -147,6 +147,10 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Refused:
         ("--modalities=text", "--modalities=text: must be a list of names, like [text, image]"),
         ("--modalities=[text, id]", "--modalities=['text', 'id']: no modality may be called 'id'"),
         (
+            "--modalities=[text, mean]",
+            "--modalities=['text', 'mean']: no modality may be called 'me",
+        ),
+        (
             "--worker=2",
             "--worker=2: this model's batches are laid out, and drawn from, in the trai",
         ),
@@ -388,6 +392,23 @@ def test_shop_that_is_too_small(
     write_inter(interactions)
     said = refused("--dataset=odd", "--data_path=shop", f"--model={model}", "--state=error")
     assert message in said
+
+
+def test_a_target_that_a_user_has_twice_cannot_be_paired(refused: Refused) -> None:
+    write_inter([f"u1 {item} {time}" for time, item in enumerate(("i1", "i2", "i3", "i1", "i1"))])
+    words = ["--dataset=odd", "--data_path=shop", "--model=SASRec", "--state=error"]
+    words += ["--eval_args={split: {RS: [1, 1, 2]}, order: TO}", "--per_user=ranks.parquet"]
+    assert "--per_user=ranks.parquet: user 'u1' has the target 'i1' in two rows" in refused(*words)
+
+
+@pytest.mark.parametrize("found", ["history", "mean"])
+def test_a_modality_that_is_found_has_a_name_of_its_own(
+    refused: Refused, shop: Path, found: str
+) -> None:
+    folder = Path(shutil.copytree(shop, "odd")) / "tiny"
+    shutil.copy(folder / "tiny.text.safetensors", folder / f"tiny.{found}.safetensors")
+    said = refused(*tiny_words(Path("odd"), modalities=None))
+    assert f"no modality may be called '{found}'" in said
 
 
 @pytest.mark.parametrize(

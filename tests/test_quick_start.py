@@ -1,10 +1,10 @@
-"""How much is evaluated at a time."""
+"""How much is evaluated at a time; what checkpoints of before mean."""
 
 from pathlib import Path
 
 import pytest
 
-from recbole_missrec.quick_start import evaluation_rows, prepare
+from recbole_missrec.quick_start import evaluation_rows, prepare, stored_config
 from tests.shops import tiny_config, write_tiny_shop
 
 
@@ -22,3 +22,14 @@ def test_the_loader_asks_for_no_more_than_fits(tmp_path: Path) -> None:
         config = tiny_config(shop, MAX_ITEM_LIST_LENGTH=length, eval_batch_size=2048)
         _, (_, _, test_data) = prepare(config)
         assert test_data.step == rows
+
+
+def test_a_checkpoint_of_before_there_was_an_option(tmp_path: Path) -> None:
+    options = tiny_config(write_tiny_shop(tmp_path)).resolved
+    before = {key: value for key, value in options.items() if key != "unseen_negatives"}
+    checkpoint = {"model": "MISSRec", "dataset": "tiny", "config": before | {"worker": 2}}
+    config = stored_config(checkpoint, {})
+    assert config["unseen_negatives"] is True  # as it was trained
+    assert config["worker"] == 0
+    now = {**checkpoint, "config": options}
+    assert stored_config(now, {})["unseen_negatives"] is False

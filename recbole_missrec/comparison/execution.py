@@ -12,9 +12,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
@@ -35,6 +37,7 @@ MEMORY = {
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
 }
 OF_WORK = ("checkpoint_dir", "result_file", "per_user", "resume")  # options that name its files
+_ENDING = threading.Event()  # this process was told to end: no run is begun any more
 LINES = 5  # of a failed run's messages that are recorded
 
 
@@ -93,6 +96,8 @@ def execute(run: Run, out: Path, threads: int, folder: Path, checkpoint: bool = 
         if result_path(out, run).is_file():
             return 0
         error_path(out, run).unlink(missing_ok=True)
+        if _ENDING.is_set():
+            return INTERRUPTED
         start = time.perf_counter()
         with (work / "log").open("ab") as log:
             status = subprocess.run(
@@ -105,7 +110,7 @@ def execute(run: Run, out: Path, threads: int, folder: Path, checkpoint: bool = 
             ).returncode
         if status == 0:
             _keep(run, out, work, time.perf_counter() - start, checkpoint)
-        elif status not in (INTERRUPTED, -signal.SIGTERM):
+        elif status != INTERRUPTED and not _ENDING.is_set():
             _record_failure(run, out, work, status)
     return status
 
@@ -146,7 +151,7 @@ def execute_all(
     parallel: int,
     cluster: str | None,
     checkpoints: bool = False,
-) -> Iterator[tuple[Run, int]]:
+) -> Generator[tuple[Run, int], None, None]:
     """Execute runs, several at a time. ``SIGTERM`` ends them as Ctrl-C does.
 
     Args:
@@ -167,7 +172,7 @@ def execute_all(
     if cluster is not None:
         yield from _on_cluster(runs, out, cluster)
         return
-    before = signal.signal(signal.SIGTERM, _end_with_children)
+    before = signal.signal(signal.SIGTERM, _end)
     share = max(1, (os.cpu_count() or 1) // parallel)
     threads = int(os.environ.get("OMP_NUM_THREADS", share))
     with ThreadPoolExecutor(parallel) as pool:
@@ -176,15 +181,20 @@ def execute_all(
         try:
             for done in as_completed(pending):
                 yield pending[done], done.result()
-        finally:  # interrupted: the children are, too; those not begun stay so
-            pool.shutdown(wait=True, cancel_futures=True)
+        finally:  # by Ctrl-C, which reaches the children too, or by a signal to this process alone
+            pool.shutdown(wait=False, cancel_futures=True)
+            while _ENDING.is_set() and not all(run.done() for run in pending):
+                for child in psutil.Process().children():
+                    with suppress(psutil.NoSuchProcess):
+                        child.terminate()
+                time.sleep(0.1)
+            pool.shutdown(wait=True)
+            _ENDING.clear()
             signal.signal(signal.SIGTERM, before)
 
 
-def _end_with_children(*_: object) -> NoReturn:
-    """Ctrl-C reaches the children of a terminal's process, a signal to it alone does not."""
-    for child in psutil.Process().children():
-        child.terminate()
+def _end(*_: object) -> NoReturn:
+    _ENDING.set()
     raise KeyboardInterrupt
 
 

@@ -1,6 +1,7 @@
 """The command ``compare``: every model on every data set with every seed, and a report."""
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from statistics import mean
 
@@ -88,21 +89,24 @@ def run_all(
     for run in left:
         say(f"  {run.digest}  {run.label} on {run.dataset}, seed {run.seed}")
     failed = 0
-    for run, status in execute_all(left, out, parallel, cluster, checkpoints):
-        if status == INTERRUPTED:
-            raise KeyboardInterrupt
-        result = read_result(out, run)
-        failed += result is None
-        left.remove(run)
-        line = f"{run.label} on {run.dataset}, seed {run.seed}: "
-        if result is None:
-            line += f"failed, see {out / run.digest}.error.json"
-        else:
-            seconds[run] = result["seconds"]
-            metric = result["config"]["valid_metric"].lower()
-            line += f"{metric} {result['valid'][metric]:.4f} on validation"
-            line += f", {result['seconds']:,.0f} s"
-        say(f"[{len(runs) - len(left)}/{len(runs)}] {line}{_time_left(left, seconds, parallel)}")
+    with closing(execute_all(left, out, parallel, cluster, checkpoints)) as ended:
+        for run, status in ended:
+            if status == INTERRUPTED:
+                raise KeyboardInterrupt
+            result = read_result(out, run)
+            failed += result is None
+            left.remove(run)
+            line = f"{run.label} on {run.dataset}, seed {run.seed}: "
+            if result is None:
+                line += f"failed, see {out / run.digest}.error.json"
+            else:
+                seconds[run] = result["seconds"]
+                metric = result["config"]["valid_metric"].lower()
+                line += f"{metric} {result['valid'][metric]:.4f} on validation"
+                line += f", {result['seconds']:,.0f} s"
+            say(
+                f"[{len(runs) - len(left)}/{len(runs)}] {line}{_time_left(left, seconds, parallel)}"
+            )
     return failed
 
 

@@ -11,6 +11,7 @@ import yaml
 
 from recbole_missrec.data.domains import Domain, domains, in_order
 from recbole_missrec.errors import UsageError, nearest
+from recbole_missrec.option_rules import check_names
 from recbole_missrec.paths import props_dir
 
 
@@ -38,6 +39,7 @@ def find_files(config: Any) -> None:
     if config.is_own_model:
         found = in_order(modality for domain in parts for modality in domain.modalities())
         if config["modalities"] is None:
+            check_names(found)
             config["modalities"] = config.resolved["modalities"] = found
         for modality in config["modalities"] or ["text"]:
             if modality not in found:

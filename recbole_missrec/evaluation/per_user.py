@@ -49,13 +49,7 @@ def write_per_user(
     Raises:
         UsageError: the file cannot be written there, or a user has a target twice.
     """
-    pairs = pd.MultiIndex.from_arrays([columns["user"], columns["target"]])
-    if not pairs.is_unique:
-        user, target = pairs[pairs.duplicated()][0]
-        raise UsageError(
-            f"{path}: user '{user}' has the target '{target}' in two rows, which cannot be paired "
-            "with those of another model; split by --eval_args={{split: {{LS: valid_and_test}}}}"
-        )
+    check_pairs(path, columns["user"], columns["target"])
     ranks = expected_rank(columns["better"], columns["equal"])  # [rows]
     metadata = {"model": model, "dataset": dataset, "seed": str(seed)}
     arrays = {
@@ -65,6 +59,27 @@ def write_per_user(
     table = pa.table(arrays, schema=_SCHEMA.with_metadata(metadata))
     with replacing(Path(path)) as temporary:
         pq.write_table(table, temporary)
+
+
+def check_pairs(path: str | Path, users: Sequence[str], targets: Sequence[str]) -> None:
+    """See that no user has a target in two rows, which could not be paired with another model's.
+
+    Args:
+        path: of the file that is to hold them.
+        users: raw token of each row.
+        targets: raw token of each row.
+
+    Raises:
+        UsageError: one has.
+    """
+    pairs = pd.MultiIndex.from_arrays([users, targets])
+    if not pairs.is_unique:
+        user, target = pairs[pairs.duplicated()][0]
+        raise UsageError(
+            f"--per_user={path}: user '{user}' has the target '{target}' in two rows, which cannot "
+            "be paired with those of another model; split by --eval_args={split: {LS: "
+            "valid_and_test}}, or leave it out"
+        )
 
 
 def read_per_user(path: str | Path) -> pd.DataFrame:

@@ -131,9 +131,9 @@ def nearest_interests(tokens: Tensor, present: Tensor, centroids: Tensor) -> Ten
     none, there = len(centroids) - 1, present.T.cpu()  # [items, modalities]
     ids = torch.full(there.shape, none)
     used = centroids[:none].cpu().any(1).nonzero().squeeze(1)  # k-means may leave clusters empty
-    points = cloud(torch.cat([centroids[used].cpu(), tokens.transpose(0, 1).cpu()[there]]))
-    place = torch.arange(len(points))
-    if len(used):
+    if len(used) and there.any():
+        points = cloud(torch.cat([centroids[used].cpu(), tokens.transpose(0, 1).cpu()[there]]))
+        place = torch.arange(len(points))
         ids[there] = used[nearest_centre(points[place[len(used) :]], points[place[: len(used)]])]
     return ids
 
@@ -151,7 +151,7 @@ def _cluster(
 ) -> tuple[Tensor, Tensor, str]:
     """Cluster of each point, ``[n]``, the means, ``[clusters, dim]``, and how they were found."""
     method, reason = options["interest_method"], ""
-    k = num_neighbours(len(points), options)
+    k = min(num_neighbours(len(points), options), max(1, len(points) - 1))
     size = len(points), points.shape[1], k
     if method == "auto":
         method, reason = choose(*size, points.device)

@@ -142,6 +142,8 @@ def test_density_peaks_that_do_not_fit_are_refused(monkeypatch: pytest.MonkeyPat
     with pytest.raises(UsageError, match="--interest_method=dpc_knn: k 1 for 5 tokens takes 512 M"):
         found(method="dpc_knn")
     found(method="kmeans")
+    monkeypatch.setattr(discovery, "memory_limit_mib", lambda device: 600.0)
+    found(method="dpc_knn", knn_neighbours=10**9)  # no token has so many others
 
 
 def test_without_a_search() -> None:
