@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.stress.data import cold_items
-from benchmarks.stress.trainings import CONTENT, DRAWS
+from benchmarks.stress.trainings import CONTENT
 from recbole_missrec.comparison.execution import result_path
 from recbole_missrec.comparison.plan import Run
 from recbole_missrec.evaluation.per_user import per_user_metric, read_per_user
@@ -26,18 +26,25 @@ def cold_rows(runs: Sequence[Run], folder: Path) -> list[dict[str, Any]]:
         folder: of the results.
 
     Returns:
-        A row for each model and kind of target, as far as all draws of a seed are done.
+        A row for each model and kind of target, where all runs of the model and of its neighbour
+        are done.
     """
-    seeds = sorted({run.seed for run in runs})
-    done = [seed for seed in seeds if all(_done(runs, seed, folder))]
-    labels = dict.fromkeys(run.label.rpartition(", draw ")[0] for run in runs if done)
-    tables = {label: [_joined(runs, label, seed, folder) for seed in done] for label in labels}
+    of: dict[str, list[Run]] = {}
+    for run in runs:
+        of.setdefault(run.label.rpartition(", draw ")[0], []).append(run)
+    tables = {
+        label: [_joined(own, seed, folder) for seed in sorted({run.seed for run in own})]
+        for label, own in of.items()
+        if all(result_path(folder, run).is_file() for run in own)
+    }
     rows = []
     for label, joined in tables.items():
+        neighbour = tables.get(CONTENT + _features(label))
+        if neighbour is None:
+            continue
         for kind in ("cold", "warm"):
             own, content = (
-                [table[table["kind"] == kind] for table in some]
-                for some in (joined, tables[CONTENT + _features(label)])
+                [table[table["kind"] == kind] for table in some] for some in (joined, neighbour)
             )
             row: dict[str, Any] = {"model": label, "targets": kind, "rows": len(own[0])}
             row["by draw"] = own[0]["draw"].value_counts().sort_index().tolist()
@@ -56,15 +63,13 @@ def _features(label: str) -> str:
     return "".join(label.partition(", ")[1:])
 
 
-def _done(runs: Sequence[Run], seed: int, folder: Path) -> list[bool]:
-    return [result_path(folder, run).is_file() for run in runs if run.seed == seed]
-
-
-def _joined(runs: Sequence[Run], label: str, seed: int, folder: Path) -> pd.DataFrame:
-    """Test rows of all draws, each with its draw and the kind of its target."""
+def _joined(runs: Sequence[Run], seed: int, folder: Path) -> pd.DataFrame:
+    """Test rows of all draws of a model, each with its draw and the kind of its target."""
     frames = []
-    for draw in DRAWS:
-        run = next(r for r in runs if r.seed == seed and r.label == f"{label}, draw {draw}")
+    for run in runs:
+        if run.seed != seed:
+            continue
+        draw = int(run.label.rpartition(" ")[2])
         cold = cold_items(Path(dict(run.options)["data_path"]) / run.dataset)
         frame = read_per_user(folder / f"{run.digest}.parquet")
         frame = frame.assign(
