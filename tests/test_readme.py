@@ -51,8 +51,11 @@ SIZES = {  # so that benchmarks take seconds
     "prepare_data": "--users=1000 --items=300 --interactions=10000 --compared=5000",
 }
 USERS = 40  # of a real data set, that the commands go on with
-README = command_blocks((ROOT / "README.md").read_text(encoding="utf-8"))
-ON_REAL_DATA = [block for block in README if any("released/" in line for line in block)]
+REAL = ("Scientific", "ml-100k")
+PAGES = ("README.md", "docs/figures.md")
+BLOCKS = [
+    block for page in PAGES for block in command_blocks((ROOT / page).read_text(encoding="utf-8"))
+]
 
 
 def test_commands_are_found() -> None:
@@ -62,7 +65,7 @@ def test_commands_are_found() -> None:
     assert command_blocks(text) == [["python a.py --x=1    --y=2"], ["for i in 1; do b"]]
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/paper.md", "docs/stress-faults.md"])
+@pytest.mark.parametrize("page", [*PAGES, "docs/paper.md", "docs/stress-faults.md"])
 def test_files_that_are_named_exist(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     folders = "recbole_missrec|dataset_builders|benchmarks|examples|props|tests|docs"
@@ -100,9 +103,24 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def lines_about(dataset: str | None) -> list[str]:
+    """Lines of the blocks that name a real data set, or none; each once."""
+    lines: dict[str, None] = {}
+    for block in BLOCKS:
+        named = [name for name in REAL if any(name in line for line in block)]
+        if named == ([dataset] if dataset else []):
+            lines |= dict.fromkeys(block)
+    return list(lines)
+
+
+def test_every_block_is_about_one_data_set() -> None:
+    about = [line for dataset in (*REAL, None) for line in lines_about(dataset)]
+    assert set(about) == {line for block in BLOCKS for line in block}
+
+
 @pytest.mark.slow
 def test_commands_on_what_can_be_made_run(checkout: Path) -> None:
-    lines = [line for block in README if block not in ON_REAL_DATA for line in block]
+    lines = lines_about(None)
     assert len(lines) >= 6
     printed = {line: run(line, checkout) for line in lines}
     from_export, by_model = (
@@ -123,10 +141,10 @@ def keep_few_users(interactions: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("block", ON_REAL_DATA, ids=lambda block: block[0].split()[3])
-def test_commands_on_real_data_run(checkout: Path, real_data: Path, block: list[str]) -> None:
+@pytest.mark.parametrize("dataset", REAL)
+def test_commands_on_real_data_run(checkout: Path, real_data: Path, dataset: str) -> None:
     (checkout / "released").symlink_to(real_data)
-    build, *others = block
+    build, *others = lines_about(dataset)
     assert len(others) >= 2 and "dataset_builders" in build
     run(build, checkout)
     for interactions in (checkout / "dataset").glob("*/*.inter"):
