@@ -56,7 +56,7 @@ def test_what_changes_figures_changes_it(copy: Path, file: str, old: str, new: s
 def test_what_says_something_alone_does_not(copy: Path) -> None:
     before = digest(copy)
     edit(copy / "model/missrec.py", '"""MISSRec:', '"""Reads better now. MISSRec:')
-    edit(copy / "model/missrec.py", "# padding is never drawn", "# not padding")
+    edit(copy / "model/missrec.py", "# never drawn", "# not these")
     edit(copy / "cli.py", "Train and evaluate", "Evaluate and train")
     edit(copy / "files.py", "os.replace(", "os.rename(")
     assert digest(copy) == before

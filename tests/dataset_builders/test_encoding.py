@@ -206,8 +206,7 @@ def test_killed_at_any_moment_it_gives_the_same_bytes(tmp_path: Path) -> None:
         process = subprocess.Popen(words, cwd=ROOT)
         while len(parts := list(tmp_path.rglob("*.npz"))) < moment:
             assert process.poll() is None
-            time.sleep(0.01)
-        time.sleep(0.1)
+            time.sleep(0.001)
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
         times |= {part: part.stat().st_mtime_ns for part in parts}

@@ -131,7 +131,7 @@ def test_what_a_screen_reader_is_told(page: Page, url: str) -> None:
     search(page, "title 7", 1)
     tree = page.call("Accessibility.getFullAXTree")["nodes"]
     told = {
-        (node["role"]["value"], node.get("name", {}).get("value", ""))
+        (node["role"]["value"], node.get("name", {}).get("value", "").strip())
         for node in tree
         if not node["ignored"]
     }

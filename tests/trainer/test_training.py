@@ -121,7 +121,8 @@ def interrupt(
         ("MISSRec", {"interest_method": "kmeans", "interest_warm_start": True}),
         ("MISSRec", {"interest_method": "auto", "interest_moved": 0.1}),
         ("VQRec", {}),
-        ("SASRec", {"metrics": ["Recall", "NDCG", "ShannonEntropy"]}),  # one that RecBole computes
+        # of which RecBole computes one
+        ("SASRec", {"metrics": ["Recall", "NDCG", "MRR", "ShannonEntropy"], "topk": [5, 10]}),
     ],
     ids=["SASRec", "SASRec-BPR", "MISSRec", "MISSRec-warm", "MISSRec-moved", "VQRec", "entropy"],
 )
