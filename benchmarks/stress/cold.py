@@ -33,7 +33,10 @@ def cold_rows(runs: Sequence[Run], folder: Path) -> list[dict[str, Any]]:
     for run in runs:
         of.setdefault(run.label.rpartition(", draw ")[0], []).append(run)
     tables = {
-        label: [_joined(own, seed, folder) for seed in sorted({run.seed for run in own})]
+        label: [
+            _joined([run for run in own if run.seed == seed], folder)
+            for seed in sorted({run.seed for run in own})
+        ]
         for label, own in of.items()
         if all(result_path(folder, run).is_file() for run in own)
     }
@@ -63,12 +66,10 @@ def _features(label: str) -> str:
     return "".join(label.partition(", ")[1:])
 
 
-def _joined(runs: Sequence[Run], seed: int, folder: Path) -> pd.DataFrame:
-    """Test rows of all draws of a model, each with its draw and the kind of its target."""
+def _joined(runs: Sequence[Run], folder: Path) -> pd.DataFrame:
+    """Test rows of all draws of a model and seed, each with its draw and the kind of its target."""
     frames = []
     for run in runs:
-        if run.seed != seed:
-            continue
         draw = int(run.label.rpartition(" ")[2])
         cold = cold_items(Path(dict(run.options)["data_path"]) / run.dataset)
         frame = read_per_user(folder / f"{run.digest}.parquet")

@@ -4,6 +4,7 @@ The layers are those of ``torch.nn``, with their parameters, names and initial v
 run over laid-out rows, and the last decoder layer for the slots that are read alone.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recbole_missrec.model.dropout import dropout
-from recbole_missrec.model.layout import Layout, Queries
+from recbole_missrec.model.layout import Group, Layout, Queries
 
 
 def attend(
@@ -35,15 +36,8 @@ def attend(
         ``[queries, dim]``.
     """
     heads, p = attention.num_heads, attention.dropout if attention.training else 0.0
-    sizes = [group.rows * width for group, width in zip(memory.groups, widths, strict=True)]
     contexts = []
-    for group, asked, read, pad in zip(
-        memory.groups,
-        queries.split(sizes),
-        keys_values.split(memory.sizes),
-        memory.pad.split(memory.sizes),
-        strict=True,
-    ):
+    for group, asked, read, pad in _by_group(memory, widths, queries, keys_values):
         q = asked.view(group.rows, -1, heads, attention.head_dim).transpose(1, 2)
         kv = read.view(group.rows, group.width, 2, heads, attention.head_dim)
         k, v = kv.permute(2, 0, 3, 1, 4)  # [rows, heads, width, head dim] each
@@ -79,15 +73,8 @@ def attend_by_few(
     _, keys, values = weight.view(3, heads, width, -1)  # [heads, head dim, dim] each
     by_head = queries.view(-1, heads, width).transpose(0, 1)  # [heads, queries, head dim]
     asked = torch.bmm(by_head * width**-0.5, keys).transpose(0, 1)  # [queries, heads, dim]
-    sizes = [group.rows * width for group, width in zip(memory.groups, widths, strict=True)]
     sums, totals = [], []
-    for group, own, read, pad in zip(
-        memory.groups,
-        asked.split(sizes),
-        x.split(memory.sizes),
-        memory.pad.split(memory.sizes),
-        strict=True,
-    ):
+    for group, own, read, pad in _by_group(memory, widths, asked, x):
         read = read.view(group.rows, group.width, -1)
         scores = own.reshape(group.rows, -1, x.shape[1]) @ read.transpose(1, 2)
         if group.full:
@@ -103,6 +90,15 @@ def attend_by_few(
     biases = bias[2 * heads * width :].view(heads, width)
     contexts = contexts + torch.cat(totals).unsqueeze(2) * biases  # [queries, heads, head dim]
     return project_out(attention, contexts.reshape(len(queries), -1))
+
+
+def _by_group(
+    memory: Layout, widths: tuple[int, ...], queries: Tensor, x: Tensor
+) -> Iterator[tuple[Group, Tensor, Tensor, Tensor]]:
+    """Each group of a memory, with its queries, its slots, and which of these are padding."""
+    sizes = [group.rows * width for group, width in zip(memory.groups, widths, strict=True)]
+    parts = queries.split(sizes), x.split(memory.sizes), memory.pad.split(memory.sizes)
+    return zip(memory.groups, *parts, strict=True)
 
 
 def project(attention: Any, x: Tensor, first: int, last: int) -> Tensor:
