@@ -12,6 +12,7 @@ from recbole_missrec.errors import UsageError, nearest
 BUILDER = "python -m dataset_builders "
 # what stands beside the modalities of an item in scores and exports
 TAKEN = {"alpha", "history", "id", "interests", "item", "mean", "offered", "row", "slots", "tokens"}
+TAKEN |= {"unseen"}
 INTERVALS = ("user_inter_num_interval", "item_inter_num_interval")
 _BOUND = r"\s*-?(inf|\d+(\.\d+)?)\s*"
 INTERVAL = re.compile(rf"[\[(]{_BOUND},{_BOUND}[\])](;[\[(]{_BOUND},{_BOUND}[\])])*")

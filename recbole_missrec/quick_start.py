@@ -152,8 +152,8 @@ def stored_config(checkpoint: dict[str, Any], command_line: dict[str, str]) -> C
         if key in command_line:
             raise UsageError(f"--{key}={command_line[key]}: a checkpoint has its own; leave it out")
     stored = dict(checkpoint["config"])
-    if checkpoint["model"] == "MISSRec":  # of before there was the option, or the rule
-        stored = {"unseen_negatives": True} | stored | {"worker": 0}
+    if checkpoint["model"] == "MISSRec":  # of before there were the options, or the rule
+        stored = {"unseen_negatives": True, "unseen_bias": 0.0} | stored | {"worker": 0}
     return Config(
         checkpoint["model"],
         checkpoint["dataset"],

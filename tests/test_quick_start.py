@@ -26,10 +26,12 @@ def test_the_loader_asks_for_no_more_than_fits(tmp_path: Path) -> None:
 
 def test_a_checkpoint_of_before_there_was_an_option(tmp_path: Path) -> None:
     options = tiny_config(write_tiny_shop(tmp_path)).resolved
-    before = {key: value for key, value in options.items() if key != "unseen_negatives"}
+    later = ("unseen_negatives", "unseen_bias")
+    before = {key: value for key, value in options.items() if key not in later}
     checkpoint = {"model": "MISSRec", "dataset": "tiny", "config": before | {"worker": 2}}
     config = stored_config(checkpoint, {})
     assert config["unseen_negatives"] is True  # as it was trained
+    assert config["unseen_bias"] == 0
     assert config["worker"] == 0
     now = {**checkpoint, "config": options}
     assert stored_config(now, {})["unseen_negatives"] is False

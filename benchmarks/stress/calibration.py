@@ -37,7 +37,7 @@ def calibration(checkpoint: Path) -> dict[str, Any]:
         for place, modality in enumerate(model.features)
     }
     model.model.eval()
-    valid, test = (_scores(model.model, loader) for loader in (model.valid, model.test))
+    valid, test = (scores_of(model.model, loader) for loader in (model.valid, model.test))
     return gains(valid, test, alone)
 
 
@@ -69,7 +69,7 @@ def gains(
     }
 
 
-def _scores(model: Any, loader: Any) -> tuple[Tensor, Tensor]:
+def scores_of(model: Any, loader: Any) -> tuple[Tensor, Tensor]:
     """Scores, ``[rows, items]``, and targets, ``[rows]``, of all rows of a loader."""
     parts = [(model.full_sort_predict(batch), batch[model.POS_ITEM_ID]) for batch, *_ in loader]
     return torch.cat([scores for scores, _ in parts]), torch.cat([targets for _, targets in parts])

@@ -74,6 +74,38 @@ def without_features(whole: Domain, modality: str, share: float, seed: int, out:
     return out
 
 
+def held_back(whole: Domain, out: Path) -> Path:
+    """A data set without the last event of each user: what is chosen on it has seen no test row.
+
+    Args:
+        whole: the data set.
+        out: folder of the new one; nothing is written if it is there.
+
+    Returns:
+        What ``data_path`` is then.
+    """
+    part = Domain(whole.name, out / whole.name, "")
+    if not part.interactions():
+        for modality in whole.modalities():
+            _copy(whole.features(modality), part.features(modality))
+        events, _, last = _events(whole)
+        with replacing(part.folder / f"{whole.name}.inter") as temporary:
+            events[~last].to_csv(temporary, sep="\t", index=False)
+    return out
+
+
+def _events(whole: Domain) -> tuple[pd.DataFrame, tuple[str, str], pd.Series]:
+    """Interactions as text, the columns of users and items, and which is the last of its user."""
+    events = pd.read_csv(whole.interactions()[0], sep="\t", dtype=str)
+    user, item, time = (
+        next(column for column in events if column.startswith(field))
+        for field in ("user_id", "item_id", "timestamp")
+    )
+    order = events[time].astype(float).argsort(kind="stable")
+    last = ~events.loc[order].duplicated(user, keep="last").sort_index()
+    return events, (user, item), last
+
+
 def cold_split(whole: Domain, draw: int, out: Path) -> Path:
     """A data set in which a fifth of the items stands nowhere but as the test item of a user.
 
@@ -94,15 +126,9 @@ def cold_split(whole: Domain, draw: int, out: Path) -> Path:
         return out
     for modality in whole.modalities():
         _copy(whole.features(modality), part.features(modality))
-    events = pd.read_csv(whole.interactions()[0], sep="\t", dtype=str)
-    user, item, time = (
-        next(column for column in events if column.startswith(field))
-        for field in ("user_id", "item_id", "timestamp")
-    )
+    events, (user, item), last = _events(whole)
     items = np.sort(events[item].unique())
     drawn = np.random.default_rng(draw).choice(items, round(COLD_SHARE * len(items)), False)
-    order = events[time].astype(float).argsort(kind="stable")
-    last = ~events.loc[order].duplicated(user, keep="last").sort_index()
     kept = events[~events[item].isin(drawn) | last]
     enough = kept[user].map(kept[user].value_counts()) >= 4  # two to train on, two held out
     _write_lines(part.folder / f"{whole.name}.item", ["item_id:token", *items])

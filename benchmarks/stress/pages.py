@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 from tabulate import tabulate
 
+from benchmarks.stress.unseen import raised_table
 from recbole_missrec.files import replacing
 from recbole_missrec.report.page import Chapter, Part, render
 from recbole_missrec.report.table import Cell, Table, interval, number
@@ -39,7 +40,7 @@ def write_pages(result: dict[str, Any], folder: Path) -> None:
         Part("Items that lack a modality in training, too", [trained(result)], []),
         Part("Noise", [noisy(result)], []),
         Part("Short histories", [short(result)], []),
-        Part("Items that are new", [cold(result)], []),
+        Part("Items that are new", [cold(result), raised_table(result["unseen"])], []),
         Part(
             "Fusion by what an item has",
             [*fusions(result), weights(result), calibrated(result)],

@@ -6,6 +6,7 @@ from pathlib import Path
 from benchmarks.stress.data import (
     cold_split,
     first_sentences,
+    held_back,
     source,
     with_sentences,
     without_features,
@@ -18,6 +19,7 @@ TOKEN = {"missing": "token", "modality_dropout_of": "items"}  # rows do without 
 NO_IDS = {"item_ids": "False"}
 BOTH = {"modalities": "[text, image]"}
 DRAWS = (0, 1, 2)  # of cold items
+COLUMNS = "{inter: [user_id, item_id, timestamp], item: [item_id]}"  # of data sets that have them
 # label -> model and options
 WHOLE: dict[str, tuple[str, dict[str, str]]] = {
     "MISSRec": ("MISSRec", {}),
@@ -38,9 +40,12 @@ LACKING: dict[str, tuple[str, dict[str, str]]] = {
 LACKING_ALL = {"": "MISSRec", ": UniSRec": "UniSRec"}  # label -> model, of the other modality
 INDUCTIVE, CONTENT = "inductive", "nearest neighbour"
 AS_NEGATIVES = {"unseen_negatives": "True"}
+SEEN: dict[str, dict[str, str]] = {INDUCTIVE: NO_IDS, "transductive": {}}
 COLD: dict[str, tuple[str, dict[str, str]]] = {
     INDUCTIVE: ("MISSRec", NO_IDS),
     "transductive": ("MISSRec", {}),
+    "inductive with unseen items raised": ("MISSRec", NO_IDS | {"unseen_bias": "0.07"}),
+    "transductive with unseen items raised": ("MISSRec", {"unseen_bias": "0.02"}),
     "inductive with unseen items as negatives": ("MISSRec", NO_IDS | AS_NEGATIVES),
     "transductive with unseen items as negatives": ("MISSRec", AS_NEGATIVES),
     CONTENT: ("LastItem", BOTH),
@@ -79,7 +84,6 @@ def cold(data_path: Path, dataset: str, seed: int, epochs: int, folder: Path) ->
 
     Where the data set has ``first_sentences``, also where these are all that such items have.
     """
-    columns = "{inter: [user_id, item_id, timestamp], item: [item_id]}"
     for draw in DRAWS:
         whole = source(data_path, dataset)
         split = cold_split(whole, draw, folder / f"cold-{draw}")
@@ -88,10 +92,19 @@ def cold(data_path: Path, dataset: str, seed: int, epochs: int, folder: Path) ->
             made[f", {kind}"] = with_sentences(whole, split, alone, folder / f"cold-{draw}-{alone}")
         for kind, path in made.items():
             for label, (model, options) in COLD.items():
-                given = options | {"data_path": str(path), "load_col": columns}
+                given = options | {"data_path": str(path), "load_col": COLUMNS}
                 given |= {} if model == "LastItem" else {"epochs": str(epochs)}
                 if not kind or label in (INDUCTIVE, CONTENT):
                     yield plan_run(f"{label}{kind}, draw {draw}", model, dataset, seed, (), given)
+
+
+def unseen(data_path: Path, dataset: str, seed: int, epochs: int, folder: Path) -> Iterator[Run]:
+    """Models that have never seen a fifth of the items, drawn by the seed; no test row is read."""
+    before = held_back(source(data_path, dataset), folder / "held-back")
+    split = cold_split(source(before, dataset), seed, folder / f"held-back-cold-{seed}")
+    given = {"data_path": str(split), "load_col": COLUMNS, "epochs": str(epochs)}
+    for label, options in SEEN.items():
+        yield plan_run(f"{label}, held back", "MISSRec", dataset, seed, (), options | given)
 
 
 def fusion(data_path: Path, dataset: str, seed: int, epochs: int, folder: Path) -> Iterator[Run]:

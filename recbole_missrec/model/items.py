@@ -48,6 +48,7 @@ class ItemSide:
         missing_token: in place of a missing modality, ``[modalities, dim]``; None without.
         without_id: which items have an id embedding of zero: the training never read them; bool
             ``[items]``.
+        unseen: which items the training never read, padding among them, bool ``[items]``.
         fusion: of a candidate's modalities.
         history_bias: of candidates that the history holds, None without.
     """
@@ -56,11 +57,13 @@ class ItemSide:
     modalities: list[str]
     augmented: tuple[str, ...]
     n_items: int
+    training: bool
     present: Tensor
     adapters: nn.ModuleDict
     item_embedding: nn.Embedding | None
     missing_token: nn.Parameter | None
     without_id: Tensor
+    unseen: Tensor
     fusion: CandidateFusion
     history_bias: HistoryBias | None
     _candidates: "ItemTable | None"  # all items, kept for an evaluation pass
@@ -225,13 +228,16 @@ class ItemSide:
 
         Returns:
             ``[batch, items]``; an item whose id the training never read is scored without it, and
-            one without any modality either ranks last.
+            one without any modality either ranks last. An evaluation adds the option
+            ``unseen_bias`` to the scores of items that the training never read.
         """
         scores = self.fusion(cosines, present, items, u)  # [batch, items]
         without_id: Any = True
         if of_ids is not None:
             weight, without_id = self.options["id_weight"], self.without_id[items]
             scores = torch.where(without_id, scores, (of_ids + weight * scores) / (1 + weight))
+        if self.options["unseen_bias"] and not self.training:
+            scores = scores + self.options["unseen_bias"] * self.unseen[items]
         scores = scores.masked_fill(~present.any(0) & without_id, -1.0)
         return scores / self.options["temperature"]
 

@@ -97,11 +97,11 @@ class MISSRec(ItemSide, SequentialRecommender):
         unseen[0] = True
         if self.item_embedding is not None:
             forget(self.item_embedding, unseen)
-        spared = not config["unseen_negatives"] and bool(unseen[1:].any())
-        self.register_buffer("unseen", unseen if spared else None, persistent=False)
+        self.spares_unseen = not config["unseen_negatives"] and bool(unseen[1:].any())
+        self.register_buffer("unseen", unseen)
         if config["softmax"] == "sampled":
             sold = counts + 1
-            sold[unseen if spared else 0] = 0  # never drawn
+            sold[unseen if self.spares_unseen else 0] = 0  # never drawn
             share = sold.double() / sold.sum()  # float32 adds millions of shares up with an error
             self.register_buffer("share", share, persistent=False)
 
@@ -134,9 +134,12 @@ class MISSRec(ItemSide, SequentialRecommender):
         if self.item_embedding is not None:
             self.without_id = ~self.item_embedding.weight.detach().any(1)  # [n_items]
 
-    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """As of any module; what was kept of the items before is forgotten."""
-        result = super().load_state_dict(*args, **kwargs)
+    def load_state_dict(self, state_dict: Any, *args: Any, **kwargs: Any) -> Any:
+        """As of any module; what was kept of the items before is forgotten.
+
+        Checkpoints of before do not say which items the training never read.
+        """
+        result = super().load_state_dict({"unseen": self.unseen, **state_dict}, *args, **kwargs)
         self.train(self.training)
         return result
 
@@ -301,7 +304,7 @@ class MISSRec(ItemSide, SequentialRecommender):
             scores: ``[batch, items]``.
             items: whose scores these are.
         """
-        return scores if self.unseen is None else scores.masked_fill(self.unseen[items], -torch.inf)
+        return scores.masked_fill(self.unseen[items], -torch.inf) if self.spares_unseen else scores
 
     def embed(self, interaction: Interaction) -> Tensor:
         """Normalised sequence embeddings of a batch, ``[batch, dim]``."""

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,19 +24,29 @@ from recbole_missrec.words import switch, whole_number
 
 SCHEMA = pa.schema([("user", pa.string()), *COLUMNS])  # of what `recommend` writes
 ALSO = ("data_path", "build_absent", "use_gpu", "gpu_id", "state")
+SCORING = (*ALSO, "unseen_bias")  # of commands that score items for a history
 
 
 def options_of(
-    command: str, options: Mapping[str, str], own: Mapping[str, str]
+    command: str,
+    options: Mapping[str, str],
+    own: Mapping[str, str],
+    also: Collection[str] = ALSO,
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Split options into those of a command, with its defaults, and those of the configuration.
+
+    Args:
+        command: its name.
+        options: given, values as text.
+        own: those of the command and their defaults.
+        also: those of the configuration that it takes.
 
     Raises:
         UsageError: neither has such an option.
     """
     for key in options:
-        if key not in (*own, *ALSO):
-            near = nearest(key, (*own, *ALSO))
+        if key not in (*own, *also):
+            near = nearest(key, (*own, *also))
             raise UsageError(f"--{key}: {command} has no such option; {near}")
     given = {key: options.get(key, default) for key, default in own.items()}
     return given, {key: value for key, value in options.items() if key not in own}
@@ -68,7 +78,7 @@ def recommend(checkpoint: str, options: Mapping[str, str]) -> None:
     """
     own = {"history": "", "users": "", "topk": "10", "exclude_history": "False"}
     own |= {"candidates": "", "filter": "", "approximate": "False", "out": ""}
-    given, others = options_of("recommend", options, own)
+    given, others = options_of("recommend", options, own, SCORING)
     if bool(given["history"]) == bool(given["users"]):
         raise UsageError("recommend: give one of --history=A,B and --users=FILE")
     how: dict[str, Any] = {"k": topk_of(given)}
@@ -172,7 +182,8 @@ def explain(checkpoint: str, options: Mapping[str, str]) -> None:
     Raises:
         UsageError: bad input; see the help of the command.
     """
-    given, others = options_of("explain", options, {"history": "", "item": ""})
+    own = {"history": "", "item": ""}
+    given, others = options_of("explain", options, own, SCORING)
     for name, value in given.items():
         if not value:
             raise UsageError(f"explain: --{name} is missing; see --help")

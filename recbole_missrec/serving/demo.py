@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 
 from recbole_missrec.errors import UsageError
-from recbole_missrec.serving.commands import options_of
+from recbole_missrec.serving.commands import SCORING, options_of
 from recbole_missrec.words import say, switch, whole_number
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -23,7 +23,7 @@ def demo(checkpoint: str, options: Mapping[str, str]) -> None:
     """
     own = {"beside": "", "host": "127.0.0.1", "port": "8000"}
     own |= {"titles": "", "pictures": "", "approximate": "False"}
-    given, others = options_of("demo", options, own)
+    given, others = options_of("demo", options, own, SCORING)
     port = whole_number("port", given["port"], 0)
     shown = {key: given[key] for key in ("titles", "pictures")}
     approximate = switch("approximate", given["approximate"])

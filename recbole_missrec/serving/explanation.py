@@ -48,9 +48,9 @@ class Explainer:
             items: rows of the catalogue, long ``[items]``.
 
         Returns:
-            For each item its ``score`` and its ``parts``: ``part`` (a modality, ``id``, or
-            ``history`` for what is added to items of it), ``weight``, ``cosine`` and
-            ``contribution``, whose sum is the score.
+            For each item its ``score`` and its ``parts``: ``part`` (a modality, ``id``, or, of what
+            is added, ``history`` for items of it and ``unseen`` for items that the training never
+            read), ``weight``, ``cosine`` and ``contribution``, whose sum is the score.
         """
         scorer = self.scorer
         u = scorer.embed(histories)
@@ -62,16 +62,20 @@ class Explainer:
         if self.model.history_bias is not None:
             own = held.item == items[:, None]  # [items, held]
             added = own.to(scores) @ scorer.bias(held.last)
+        unseen = self.model.options["unseen_bias"] / scorer.temperature * self.model.unseen[items]
         columns = (weights[:, 0], cosines[:, 0], weights[:, 0] * cosines[:, 0] / scorer.temperature)
         numbers = torch.stack(columns, -1).double().transpose(0, 1).tolist()  # [items][parts][3]
         explained = []
-        for row, score, bonus in zip(numbers, scores.tolist(), added.tolist(), strict=True):
+        extra = zip(added.tolist(), unseen.tolist(), strict=True)
+        for row, score, (bonus, new) in zip(numbers, scores.tolist(), extra, strict=True):
             parts: list[dict[str, Any]] = [
                 {"part": name, "weight": weight, "cosine": cosine, "contribution": contribution}
                 for name, (weight, cosine, contribution) in zip(scorer.names, row, strict=True)
             ]
             if bonus:
                 parts.append({"part": "history", "contribution": bonus})
+            if new:
+                parts.append({"part": "unseen", "contribution": new})
             explained.append({"score": score + bonus, "parts": parts})
         return explained
 

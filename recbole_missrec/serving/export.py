@@ -20,7 +20,7 @@ from recbole_missrec.errors import UsageError
 from recbole_missrec.files import check_writable, replacing
 from recbole_missrec.model.missrec import MISSRec
 from recbole_missrec.quick_start import write_json
-from recbole_missrec.serving.commands import options_of
+from recbole_missrec.serving.commands import SCORING, options_of
 from recbole_missrec.serving.export_users import (
     encode_lines,
     lists,
@@ -45,7 +45,7 @@ def export(checkpoint: str, options: Mapping[str, str]) -> None:
     Raises:
         UsageError: bad input, or a package is missing; see the help of the command.
     """
-    given, others = options_of("export", options, {"out": "", "users": ""})
+    given, others = options_of("export", options, {"out": "", "users": ""}, SCORING)
     if not given["out"]:
         raise UsageError("export: --out=FOLDER is missing")
     for module, package in (("faiss", "faiss-cpu"), ("onnx", "onnx"), ("onnxruntime",) * 2):
@@ -97,6 +97,9 @@ def how_scored(scorer: Any) -> dict[str, Any]:
                 "(1 + id_weight) / temperature; without v_id, score = content / temperature, -1 / "
                 "temperature without any modality either"
             )
+        if model.options["unseen_bias"]:
+            constants["unseen_bias"] = model.options["unseen_bias"]
+            formula += "; where column unseen, with a modality, + unseen_bias / temperature"
     else:
         formula = "score = u . v, u being over the temperature already"
     if "history_bias" in constants:
@@ -125,6 +128,8 @@ def write_items(recommender: Recommender, out: Path) -> dict[str, Any]:
         tensors["history"] = model.history_inputs(model.item_table())[rows].float().cpu()
         tensors["slots"] = model.slots[rows].cpu()
         tensors["interests"] = model.interest_ids[rows].cpu()
+        tensors["unseen"] = model.unseen[rows].cpu()
+        table["unseen"] = pa.array(tensors["unseen"].numpy())
         alpha = torch.as_tensor(model.fusion.alphas(rows))
         if alpha.dim():
             tensors["alpha"] = alpha.float().cpu()

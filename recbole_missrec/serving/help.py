@@ -18,6 +18,7 @@ Recommend items by a trained model: MISSRec, UniSRec, VQRec or SASRecContent.
                       recommend items with this value in NAME.item of the data set alone
   --approximate       search likely items by indexes of faiss, for many users and a large
                       catalogue (`pip install faiss-cpu`); exact where candidates are given
+  --unseen_bias=B     of MISSRec: added to the cosine of items that the training never read
   --data_path=DIR     folder of data sets, if it has moved since the training
 
 A row has `user`, `items` and `scores`, best first, ranked as the evaluation ranks them; `unknown`,
@@ -35,12 +36,13 @@ Items like one, by the mean cosine of the trained tokens and ids that both have,
 EXPLAIN_HELP = """\
 Why an item has its score after a history, by a trained MISSRec, as JSON.
 
-  python run_recbole_missrec.py explain CHECKPOINT --history=A,B --item=TOKEN [--data_path=DIR]
+  python run_recbole_missrec.py explain CHECKPOINT --history=A,B --item=TOKEN [--unseen_bias=B]
 
 `score` is the sum of the contributions of `parts`: of each modality and the id, its cosine with the
 sequence embedding times its weight, over the temperature; and what is added for an item of the
-history. `history` and `interests` say where the model looked: shares of attention, means over the
-heads of the layer that the sequence embedding comes from; interests with their typical items.
+history, and for one that the training never read. `history` and `interests` say where the model
+looked: shares of attention, means over the heads of the layer that the sequence embedding comes
+from; interests with their typical items.
 """
 ADD_ITEMS_HELP = """\
 Recommend items that a model was not trained with, at once: MISSRec, UniSRec or SASRecContent.
@@ -70,7 +72,7 @@ Recommend items no more; in histories they are still read. `add-items --removed`
 EXPORT_HELP = """\
 Write what other programs need to recommend, a card (.json) beside each; needs the extra `serve`.
 
-  python run_recbole_missrec.py export CHECKPOINT --out=FOLDER [--users=FILE] [--data_path=DIR]
+  python run_recbole_missrec.py export CHECKPOINT --out=FOLDER [--key=value ...]
 
   items       safetensors and Parquet: tokens and vectors of the items
   sequences   safetensors and Parquet: embeddings of the users' histories
@@ -79,6 +81,7 @@ Write what other programs need to recommend, a card (.json) beside each; needs t
 
   --out=FOLDER        where they are written
   --users=FILE        whose histories, see `recommend --help`; default: all users of the data set
+  --unseen_bias=B     of MISSRec: added to the cosine of items that the training never read
   --data_path=DIR     folder of data sets, if it has moved since the training
 """
 DEMO_HELP = """\
@@ -91,6 +94,7 @@ A page on this machine to try trained models on, and JSON calls; needs the extra
   --host=127.0.0.1     another address lets other machines in: there is no password
   --titles=FILE        raw item tokens and titles, --pictures=DIR: as in `map --help`
   --approximate        see `recommend --help`
+  --unseen_bias=B      see `recommend --help`
   --data_path=DIR      folder of data sets, if it has moved since the training
 
 A checkpoint, or its file of added items, that changes is loaded anew within some seconds; no

@@ -149,6 +149,7 @@ def _extend_missrec(model: MISSRec, first: int) -> None:
     """What MISSRec alone has of each item, from item ``first`` on."""
     added = slice(first, model.n_items)
     model.train(model.training)  # takes notice of items without an id embedding
+    model.unseen = _longer(model.unseen, torch.ones(model.n_items - first))
     model.slots = model.slots_of(model.present)
     model.fusion.add_items(model.n_items - first)
     present = model.present[:, added]

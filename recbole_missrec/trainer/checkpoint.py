@@ -19,7 +19,7 @@ _FREE = {"resume", "result_file", "per_user", "data_path", "eval_batch_size", "s
 _FREE |= {"state", "gpu_id", "use_gpu", "worker", "build_absent"}
 LEAVES_TRAINING = frozenset(_FREE | {"epochs", "stopping_step"})  # a resumed run's figures
 LEAVES_FIGURES = frozenset(_FREE | {"checkpoint_dir"})  # those of a run from its start
-LEAVES_MODEL = LEAVES_FIGURES | {"metrics", "topk", "valid_metric", "mode"}
+LEAVES_MODEL = LEAVES_FIGURES | {"metrics", "topk", "valid_metric", "mode", "unseen_bias"}
 # what a file holds, with its type
 OF_A_MODEL = {"model": str, "dataset": str, "config": dict, "data": dict, "state_dict": dict}
 OF_A_TRAINED_MODEL = {"epoch": int}

@@ -20,7 +20,7 @@ ARCHITECTURE = (
     *("inner_size", "seq_mm_fusion", "standardise_features", "interest_recency"),
 )
 OF_A_CATALOGUE = (
-    *("interest_ids", "centroids", "item_embedding.weight"),
+    *("interest_ids", "centroids", "item_embedding.weight", "unseen"),
     *("fusion.own", "fusion.trust"),
 )
 POSITIONS, ALPHA = "position_embedding.weight", "fusion.alpha"

@@ -18,6 +18,7 @@ from benchmarks.stress.cold import cold_rows
 from benchmarks.stress.data import (
     cold_split,
     first_sentences,
+    held_back,
     source,
     texts_of,
     with_sentences,
@@ -121,6 +122,20 @@ def test_cold_items_stand_nowhere_but_last(tmp_path: Path) -> None:
     assert events["item"].isin(cold).any()
     assert (events["user"].value_counts() >= 4).all()
     assert len((made / "tiny.item").read_text().split()) == 25  # the head, and every item
+
+
+def test_the_last_event_of_each_user_is_held_back(tmp_path: Path) -> None:
+    shop = write_tiny_shop(tmp_path)
+    whole = source(shop, "tiny")
+    made = held_back(whole, tmp_path / "before") / "tiny"
+    before = pd.read_csv(shop / "tiny" / "tiny.inter", sep="\t")
+    after = pd.read_csv(made / "tiny.inter", sep="\t")
+    user, _, time = before.columns
+    last = before.sort_values(time, kind="stable").groupby(user).tail(1).index
+    pd.testing.assert_frame_equal(after, before.drop(index=last).reset_index(drop=True))
+    for modality in ("text", "image"):
+        name = f"tiny.{modality}.safetensors"
+        assert (made / name).read_bytes() == (shop / "tiny" / name).read_bytes()
 
 
 def test_a_shift_is_chosen_on_validation() -> None:
@@ -289,6 +304,16 @@ def test_a_small_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         assert 0 < found["sought"] < 1
     page = (folder / "tiny.md").read_text()
     assert "R@10 by what the target has" in page and "shifts of text alone" in page
+    assert main([*words, "--parts=unseen"]) == 0
+    raised = pd.DataFrame(json.loads((folder / "tiny.json").read_text())["unseen"])
+    assert raised["model"].unique().tolist() == ["inductive, held back", "transductive, held back"]
+    for _, own in raised.groupby("model"):
+        assert own["bias"].tolist() == [step / 100 for step in range(11)]
+        assert own["new"].is_monotonic_increasing and own["others"].is_monotonic_decreasing
+        of_new = [new / every for new, every in own["rows"]]
+        own["mean"] = own["new"] * of_new + own["others"] * (1 - np.array(of_new))
+        assert own["mean"].tolist() == pytest.approx(own["all"].tolist())
+    assert "New items raised" in (folder / "tiny.md").read_text()
     for text, reason in (("[", "damaged"), ('{"whole": {}}', "of another layout")):
         (folder / "tiny.json").write_text(text)
         assert main(few) == 2  # before anything is trained

@@ -69,11 +69,56 @@ def test_their_features_alone_score_them(tmp_path: Path) -> None:
     assert scores[1:].min() == scores[nothing]
 
 
+@pytest.mark.parametrize("item_ids", [True, False])
+def test_an_evaluation_raises_their_scores(tmp_path: Path, item_ids: bool) -> None:
+    """By as much as asked for, those of the history among them; without features it stays last."""
+    model, loader = prepared(tmp_path, item_ids=item_ids, unseen_bias=0.25)
+    nothing, *others = ids(model, loader, "i2", "i3", "i7")
+    model.discover_interests(0)
+    items = torch.tensor([[*ids(model, loader, "i5", "i6"), others[0]]])
+    batch = Interaction({"item_id_list": items, "item_length": torch.tensor([3])})
+    scores = model.eval().full_sort_predict(batch)[0] * model.options["temperature"]
+    model.options["unseen_bias"] = 0.0
+    plain = model.full_sort_predict(batch)[0] * model.options["temperature"]
+    expected = torch.zeros(model.n_items)
+    expected[others] = 0.25
+    torch.testing.assert_close((scores - plain)[1:], expected.to(scores)[1:])
+    assert scores[nothing] == pytest.approx(-1) and scores[1:].min() == scores[nothing]
+
+
+@pytest.mark.parametrize("softmax", ["full", "sampled", "in_batch"])
+def test_the_training_does_not(tmp_path: Path, softmax: str) -> None:
+    options = {"softmax": softmax, "history_bias": False, "unseen_negatives": True}
+    losses = []
+    for bias in (0.0, 0.5):
+        model, loader = prepared(tmp_path / str(bias), unseen_bias=bias, **options)
+        model.discover_interests(0)
+        batch = next(iter(loader))
+        torch.manual_seed(1)
+        losses.append(model.train().calculate_loss(batch))
+    torch.testing.assert_close(losses[0], losses[1], rtol=0, atol=0)
+
+
+def test_a_checkpoint_knows_them(tmp_path: Path) -> None:
+    """Whatever the rows are that it is loaded beside; one of before does not say."""
+    model, loader = prepared(tmp_path)
+    state = model.state_dict()
+    assert state.pop("unseen").nonzero()[:, 0].tolist() == sorted(
+        [0, *ids(model, loader, "i2", "i3", "i7")]
+    )
+    other, _ = prepared(tmp_path / "other")
+    other.unseen[:] = True
+    other.load_state_dict(state)
+    assert other.unseen.all()
+    other.load_state_dict(model.state_dict())
+    assert torch.equal(other.unseen, model.unseen)
+
+
 @pytest.mark.parametrize("chunk", [4096, 4], ids=["at once", "by chunks"])
 def test_they_are_no_negatives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
     model, loader = prepared(tmp_path, dropout=0.0, modality_dropout=0.0, gamma=0.0)
     unseen = [0, *ids(model, loader, "i2", "i3", "i7")]
-    assert model.unseen is not None and model.unseen.nonzero()[:, 0].tolist() == sorted(unseen)
+    assert model.unseen.nonzero()[:, 0].tolist() == sorted(unseen)
     model.discover_interests(0)
     for module in (missrec, objectives):
         monkeypatch.setattr(module, "CHUNK", chunk)

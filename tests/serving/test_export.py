@@ -59,9 +59,11 @@ def test_the_padded_user_side_of_a_causal_model(shop: Path, name: str) -> None:
         torch.testing.assert_close(u, model.embed(batch), rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(
+    ("model", "bias"), [*((model, []) for model in MODELS), ("MISSRec", ["--unseen_bias=0.3"])]
+)
 def test_an_export_read_back(
-    shop: Path, trained: Path, capsys: pytest.CaptureFixture[str], model: str
+    shop: Path, trained: Path, capsys: pytest.CaptureFixture[str], model: str, bias: list[str]
 ) -> None:
     checkpoint = Path(f"{model}.pth")
     checkpoint.write_bytes((trained / checkpoint).read_bytes())
@@ -72,9 +74,9 @@ def test_an_export_read_back(
         '{"user": "u3"}\n{"user": "nobody"}\n{"user": "x", "history": ["i4", "zz", "new"]}\n'
     )
     capsys.readouterr()
-    assert main(["export", str(checkpoint), "--out=ex", "--users=who.jsonl"]) == 0
+    assert main(["export", str(checkpoint), "--out=ex", "--users=who.jsonl", *bias]) == 0
     assert capsys.readouterr().out == "ex\n"
-    assert main(["recommend", str(checkpoint), "--users=who.jsonl", "--topk=7"]) == 0
+    assert main(["recommend", str(checkpoint), "--users=who.jsonl", "--topk=7", *bias]) == 0
     ranked = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
     # the top of another program, by faiss and pyarrow

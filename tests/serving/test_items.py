@@ -50,6 +50,7 @@ MODEL_VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("MISSRec", {}),
     ("MISSRec", {"item_mm_fusion": "dynamic_instance", "seq_mm_fusion": "contextual"}),
     ("MISSRec", {"structure": "no_interests", "item_ids": False}),
+    ("MISSRec", {"unseen_bias": 0.5, "item_ids": False, "history_bias": False}),
     ("MISSRec", {"map_features": True}),
     ("UniSRec", {"item_ids": True}),
     ("UniSRec", {"item_ids": False}),
@@ -72,18 +73,19 @@ def test_a_model_takes_items_and_scores_the_others_as_before(
               for m, has in there.items()}  # fmt: skip
     extend(model, blocks)
     model.eval()
-    after = model.full_sort_predict(batch)
+    after, scorer = model.full_sort_predict(batch), make_scorer(model, "")
     assert after.shape == (9, 27)
     torch.testing.assert_close(after[:, :25], before, rtol=1e-12, atol=1e-12)
     assert after[:, 25:].isfinite().all()
     if not options.get("item_ids", name != "UniSRec") and model.history_bias is None:
-        torch.testing.assert_close(after[:, 25], before[:, first])  # an item of the same features
+        # an item of the same features
+        bias = options.get("unseen_bias", 0.0) / scorer.temperature
+        torch.testing.assert_close(after[:, 25], before[:, first] + bias)
     if name == "MISSRec" and options.get("structure") is None:
         assert torch.equal(model.interest_ids[25], model.interest_ids[first])
         assert model.interest_ids[26, 0] == model.interest_ids[second, 0]
         assert model.interest_ids[26, 1] == len(model.centroids) - 1  # there is no image
         assert attention(model, batch[torch.tensor([1])]).items.shape[1] == 8
-    scorer = make_scorer(model, "")
     own = scorer.score_own(model.embed(batch), torch.arange(1, 27).repeat(9, 1))
     torch.testing.assert_close(own, scorer.score(model.embed(batch), slice(1, 27)))
 

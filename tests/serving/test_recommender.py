@@ -189,6 +189,21 @@ def test_contributions_add_up_to_the_score(recommender: Recommender, history: li
         assert (weights["text"] == 0) == (token in ("i1", "i2"))
 
 
+def test_what_is_added_for_an_unseen_item_is_a_part(trained: Path) -> None:
+    """i2 has an id and no features, i3 both."""
+    recommender = Recommender.load(trained / "MISSRec.pth", {"unseen_bias": "0.25"})
+    recommender.scorer.model.unseen[recommender.catalogue.row("", "i3")] = True
+    (row,) = recommender.recommend([["i9", "i4"]], k=24)
+    found = recommender.histories([["i9", "i4"]])
+    items = torch.from_numpy(recommender.catalogue.rows(row["items"]))
+    told = dict(zip(row["items"], Explainer(recommender).parts(found, items), strict=True))
+    for token, score in zip(row["items"], row["scores"], strict=True):
+        total = sum(part["contribution"] for part in told[token]["parts"])
+        assert total == pytest.approx(score, abs=1e-5)
+    added = {"part": "unseen", "contribution": pytest.approx(0.25 / 0.1)}
+    assert [token for token in told if added in told[token]["parts"]] == ["i3"]
+
+
 def test_where_the_model_looked(recommender: Recommender) -> None:
     explainer = Explainer(recommender)
     told = explainer.reading(recommender.histories([["i3", "i7", "i1"]]))

@@ -15,7 +15,7 @@ from tests.shops import write_tiny_shop
 from tests.tiny_models import random_batch, tiny_data, tiny_model
 
 ENCODERS = {"text": "BERT", "image": "ViT"}
-STAYS = {"interest_ids", "centroids", "item_embedding.weight"}
+STAYS = {"interest_ids", "centroids", "item_embedding.weight", "unseen"}
 
 
 @pytest.fixture(scope="module")
