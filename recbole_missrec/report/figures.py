@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import cycle, product
-from math import inf
 from typing import Any
 
 import pandas as pd
@@ -46,7 +45,6 @@ _STYLE: dict[Any, Any] = {
     "legend.frameon": False,
 }
 _WIDTH = 3.6  # inches: a panel fits a telephone, several stand side by side on a wide page
-_LINE = 13  # pixels between two names
 _UNDATED = dict.fromkeys(("Creator", "Date", "Format", "Type"))  # the same bytes each time
 
 
@@ -124,14 +122,13 @@ def scatter(study: Study, against: str) -> Drawing:
             axes.set_xscale("log")
             axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.xaxis.set_minor_locator(NullLocator())
-        for label in takes:
-            colour = _colour(study, label, HEADLINE, MUTED)
-            axes.plot(takes[label], means[label], "o", color=colour, markersize=5)
+        for label, style in _styles(study).items():
+            look = {**style, "linestyle": "", "markersize": 6}
+            axes.plot(takes[label], means[label], **look)
         axes.margins(0.12, 0.12)
         axes.set_xlabel(title)
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         axes.yaxis.set_major_formatter(_tick)
-        _name_points(axes, [(takes[label], means[label], label) for label in takes])
 
     said = [f"{label} {number(means[label])} at {takes[label]:,.0f}" for label in takes]
     svg = _draw(paint, 2.6, f"scatter-{study.dataset}-{against}")
@@ -230,24 +227,3 @@ def _styles(study: Study) -> dict[str, dict[str, Any]]:
             look["marker"] = next(markers)
         styles[label] = {"markersize": 3.5, **look}
     return styles
-
-
-def _name_points(axes: Axes, points: list[tuple[float, float, str]]) -> None:
-    """Write names beside points, where there is more room; close ones one above another."""
-    assert isinstance(axes.figure, Figure)
-    axes.figure.draw_without_rendering()
-    left, right = axes.get_window_extent().intervalx
-    lowest = -inf
-    for x, y, label in sorted(points, key=lambda point: point[1]):
-        across, up = axes.transData.transform((x, y))
-        is_left = across < (left + right) / 2
-        height = max(up, lowest + _LINE)
-        lowest = height
-        axes.annotate(
-            cut(label).text,
-            (x, y),
-            xytext=(6 if is_left else -6, (height - up) * 72 / axes.figure.dpi),
-            textcoords="offset points",
-            ha="left" if is_left else "right",
-            va="center",
-        )

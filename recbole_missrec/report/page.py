@@ -71,7 +71,10 @@ def _chapter(study: Study) -> Chapter:
         Part(
             "Accuracy against cost",
             [run_tables.cost(study)],
-            [figures.scatter(study, against) for against in figures.AGAINST],
+            [
+                *(figures.scatter(study, against) for against in figures.AGAINST),
+                figures.key(study, "cost"),
+            ],
         ),
         Part(
             "Slices of the users",

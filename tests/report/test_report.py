@@ -118,7 +118,7 @@ def test_the_page_reads_aloud(page: Reading) -> None:
     assert len(page.all("caption")) == len(page.all("table")) >= 10
     assert {head["scope"] for head in page.all("th")} == {"row", "col"}
     pictures = [div for div in page.all("div") if div.get("role") == "img"]
-    assert len(pictures) == len(page.all("svg")) == 5 + 3 + 2 + 4
+    assert len(pictures) == len(page.all("svg")) == 5 + 3 + 3 + 4
     assert all(len(str(div["aria-label"])) > 20 for div in pictures)
     ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(ids) == len(set(ids))
