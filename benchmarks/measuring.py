@@ -20,9 +20,9 @@ from recbole.data.interaction import Interaction
 
 from recbole_missrec.config import Config
 from recbole_missrec.errors import UsageError
-from recbole_missrec.files import check_writable, replacing
+from recbole_missrec.files import check_writable, write_json
 from recbole_missrec.machine import machine as processor
-from recbole_missrec.quick_start import prepare
+from recbole_missrec.preparation import prepare
 from recbole_missrec.words import say
 
 
@@ -171,12 +171,6 @@ def report(
     if outputs[0]:
         write_json(outputs[0], result)
     return 0
-
-
-def write_json(path: Path, result: dict[str, Any]) -> None:
-    """Write figures, whole or not at all."""
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 def kept_rows(out: Path | None, identity: dict[str, Any]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from benchmarks.measuring import (
 from recbole_missrec.config import Config
 from recbole_missrec.errors import UsageError
 from recbole_missrec.files import replacing
-from recbole_missrec.quick_start import prepare
+from recbole_missrec.preparation import prepare
 from recbole_missrec.registry import get_dataset_class
 from recbole_missrec.words import say
 

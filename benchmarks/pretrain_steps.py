@@ -17,14 +17,14 @@ from typing import Any
 import psutil
 import torch
 
-from benchmarks.measuring import write_json
 from recbole_missrec import processes
 from recbole_missrec.config import Config
 from recbole_missrec.data.feature_store import FeatureStore
 from recbole_missrec.evaluation.ranking import count_ranks
+from recbole_missrec.files import write_json
 from recbole_missrec.machine import peak_memory_mib
 from recbole_missrec.paths import props_dir
-from recbole_missrec.quick_start import prepare
+from recbole_missrec.preparation import prepare
 
 
 class Clock:

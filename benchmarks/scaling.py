@@ -27,7 +27,7 @@ from benchmarks.measuring import (
 )
 from benchmarks.parts import step_parts, with_backward
 from recbole_missrec.evaluation.ranking import count_ranks
-from recbole_missrec.quick_start import evaluation_rows
+from recbole_missrec.preparation import evaluation_rows
 
 DESCRIPTION = f"""\
 Train and evaluate on generated catalogues (two modalities of 512 dimensions, all present), on the

@@ -24,9 +24,9 @@ from benchmarks.measuring import (
     machine,
     positive,
     report,
-    write_json,
 )
 from recbole_missrec.errors import UsageError
+from recbole_missrec.files import write_json
 from recbole_missrec.model.history import History
 from recbole_missrec.serving import approximate
 from recbole_missrec.serving.histories import held_items

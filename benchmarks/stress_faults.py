@@ -10,9 +10,9 @@ from tabulate import tabulate
 from benchmarks.faults.jobs import JOBS, make_base
 from benchmarks.faults.large import large
 from benchmarks.faults.trials import fill, kill, room, undisturbed
-from benchmarks.measuring import arguments, kept_rows, machine, positive, report, write_json
+from benchmarks.measuring import arguments, kept_rows, machine, positive, report
 from recbole_missrec.errors import UsageError, nearest
-from recbole_missrec.files import replacing
+from recbole_missrec.files import replacing, write_json
 from recbole_missrec.words import names, say
 
 DESCRIPTION = """\

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from recbole_missrec.quick_start import evaluation_rows, prepare, stored_config
+from recbole_missrec.preparation import evaluation_rows, prepare
+from recbole_missrec.quick_start import stored_config
 from tests.shops import tiny_config, write_tiny_shop
 
 

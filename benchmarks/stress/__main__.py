@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measuring import add_dataset, arguments, machine, report, write_json
+from benchmarks.measuring import add_dataset, arguments, machine, report
 from benchmarks.stress import trainings
 from benchmarks.stress.cold import cold_rows
 from benchmarks.stress.fusion import fusion_rows
@@ -19,6 +19,7 @@ from benchmarks.studying import add_seeds, means, seeds_of, train
 from recbole_missrec.comparison.execution import checkpoint_path, read_result, result_path
 from recbole_missrec.comparison.plan import Run
 from recbole_missrec.errors import UsageError, nearest
+from recbole_missrec.files import write_json
 from recbole_missrec.words import say
 
 DESCRIPTION = """\

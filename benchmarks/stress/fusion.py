@@ -11,7 +11,6 @@ import torch
 from PIL import ImageFilter, ImageStat
 from scipy.stats import spearmanr
 
-from benchmarks.measuring import write_json
 from benchmarks.stress.calibration import calibration
 from benchmarks.stress.data import pictures_of, texts_of
 from benchmarks.stress.trained import Trained
@@ -20,6 +19,7 @@ from recbole_missrec.comparison.plan import Run
 from recbole_missrec.data.domains import Domain
 from recbole_missrec.evaluation.per_user import read_per_user
 from recbole_missrec.evaluation.slices import slices
+from recbole_missrec.files import write_json
 from recbole_missrec.map.item_files import read_pairs
 from recbole_missrec.picture_files import open_picture
 

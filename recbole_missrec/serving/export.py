@@ -17,9 +17,8 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from recbole_missrec.errors import UsageError
-from recbole_missrec.files import check_writable, replacing
+from recbole_missrec.files import check_writable, replacing, write_json
 from recbole_missrec.model.missrec import MISSRec
-from recbole_missrec.quick_start import write_json
 from recbole_missrec.serving.commands import SCORING, options_of
 from recbole_missrec.serving.export_users import (
     encode_lines,

@@ -15,7 +15,7 @@ from recbole_missrec.config import Config
 from recbole_missrec.data.dataset import MultiModalSequentialDataset, data_identity
 from recbole_missrec.data.features import write_features
 from recbole_missrec.data.groups import last_rows
-from recbole_missrec.quick_start import prepare
+from recbole_missrec.preparation import prepare
 from recbole_missrec.registry import get_dataset_class
 from tests.shops import read_histories, tiny_config, write_tiny_shop
 

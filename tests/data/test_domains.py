@@ -15,7 +15,7 @@ from recbole_missrec.data.features import write_features
 from recbole_missrec.errors import UsageError
 from recbole_missrec.evaluation.per_user import read_per_user
 from recbole_missrec.evaluation.targets import training_popularity
-from recbole_missrec.quick_start import prepare
+from recbole_missrec.preparation import prepare
 from recbole_missrec.registry import get_dataset_class
 from tests.shops import tiny_options, write_tiny_shop
 

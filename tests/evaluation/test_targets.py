@@ -16,7 +16,7 @@ from recbole_missrec.evaluation.targets import (
     item_modalities,
     training_popularity,
 )
-from recbole_missrec.quick_start import prepare
+from recbole_missrec.preparation import prepare
 from tests.shops import read_histories, tiny_config, write_tiny_shop
 
 

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from recbole_missrec.cli import main
-from recbole_missrec.quick_start import prepare
+from recbole_missrec.preparation import prepare
 from tests.shops import tiny_config, tiny_words, write_tiny_shop
 
 

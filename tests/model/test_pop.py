@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from recbole_missrec.quick_start import prepare
+from recbole_missrec.preparation import prepare
 from tests.shops import read_histories, tiny_config, write_tiny_shop
 
 

@@ -10,7 +10,7 @@ from recbole.data.interaction import Interaction
 from recbole_missrec.data.histories import Histories, HistoryRows, items_read
 from recbole_missrec.model import missrec, objectives
 from recbole_missrec.model.missrec import MISSRec
-from recbole_missrec.quick_start import prepare
+from recbole_missrec.preparation import prepare
 from tests.shops import tiny_config, write_tiny_shop
 
 

@@ -11,7 +11,7 @@ import torch
 
 from recbole_missrec import processes
 from recbole_missrec.config import Config
-from recbole_missrec.quick_start import prepare
+from recbole_missrec.preparation import prepare
 
 STEPS = 3
 

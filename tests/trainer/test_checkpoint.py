@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from recbole_missrec.errors import UsageError
-from recbole_missrec.quick_start import prepare
+from recbole_missrec.preparation import prepare
 from recbole_missrec.trainer.checkpoint import (
     is_plain,
     load_checkpoint,

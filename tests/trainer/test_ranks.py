@@ -12,7 +12,7 @@ from recbole_missrec.cli import main
 from recbole_missrec.evaluation.beyond import beyond_accuracy
 from recbole_missrec.evaluation.per_user import per_user_metric, read_per_user
 from recbole_missrec.evaluation.targets import training_popularity
-from recbole_missrec.quick_start import prepare
+from recbole_missrec.preparation import prepare
 from recbole_missrec.trainer.trainer import HookedTrainer
 from tests.shops import read_histories, tiny_config, tiny_words, write_tiny_shop
 

@@ -17,7 +17,8 @@ from recbole_missrec.cli import main
 from recbole_missrec.evaluation.per_user import read_per_user
 from recbole_missrec.model import initial, missrec
 from recbole_missrec.model.missrec import MISSRec
-from recbole_missrec.quick_start import prepare, stored_config
+from recbole_missrec.preparation import prepare
+from recbole_missrec.quick_start import stored_config
 from recbole_missrec.registry import get_model
 from recbole_missrec.trainer.checkpoint import load_checkpoint
 from tests.shops import read_histories, tiny_config, tiny_words, write_tiny_shop

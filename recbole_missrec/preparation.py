@@ -1,0 +1,146 @@
+"""Before a run: its data, its model and its trainer, all checked."""
+
+from logging import getLogger
+from pathlib import Path
+from typing import Any
+
+import recbole.data.utils
+import torch
+from recbole.data import data_preparation
+from recbole.utils import EvaluatorType, init_logger, init_seed
+
+from recbole_missrec import processes
+from recbole_missrec.config import Config
+from recbole_missrec.data.dataset import data_identity
+from recbole_missrec.data.locate import find_files
+from recbole_missrec.errors import UsageError
+from recbole_missrec.evaluation.per_user import check_pairs
+from recbole_missrec.evaluation.ranking import METRICS
+from recbole_missrec.evaluation.targets import count_interactions
+from recbole_missrec.files import check_writable
+from recbole_missrec.registry import get_dataset_class, get_model, get_trainer
+from recbole_missrec.trainer.freezing import count_parameters, freeze
+from recbole_missrec.trainer.lora import add_lora
+from recbole_missrec.trainer.transfer import start_from
+
+# RecBole would unpickle a file of a certain name in the folder of checkpoints, and run its code
+recbole.data.utils.load_split_dataloaders = lambda config: None
+# of an evaluation batch, at most: its memory grows neither with the items nor with the histories
+SCORES = 2**26
+HISTORY_ITEMS = 2**18
+# Folders that RecBole makes where it is run: made here, since it stops if another run is first.
+RECBOLE_LOGS = ("log/{model}", "log_tensorboard")
+
+
+def prepare(config: Config, start: bool = True) -> tuple[Any, tuple[Any, Any, Any]]:
+    """Data, model and trainer of a configuration.
+
+    Args:
+        config: a checked configuration.
+        start: take what the model starts from, where it is pre-trained; else a checkpoint follows.
+
+    Returns:
+        The trainer, which holds the model, and the loaders for training, validation and test.
+
+    Raises:
+        UsageError: files are missing or damaged, outputs cannot be written, or RecBole refuses.
+    """
+    if processes.world_size() > 1 and not config.is_own_model:
+        raise UsageError(f"--model={config['model']}: is trained in one process; without torchrun")
+    processes.from_first(lambda: find_files(config))
+    if processes.rank() > 0:
+        find_files(config)
+    logs = [folder.format(model=config["model"]) for folder in RECBOLE_LOGS]
+    outputs = [f"{folder}/*" for folder in (config["checkpoint_dir"], *logs)]
+    outputs += [config["result_file"], config["per_user"]]
+    for output in filter(None, outputs):
+        check_writable(Path(output))
+    if processes.rank() > 0:
+        config["state"], config["show_progress"] = "error", False
+    init_seed(config["seed"], config["reproducibility"])
+    init_logger(config)
+    logger = getLogger()
+    if config["enable_amp"] and torch.cuda.is_available():
+        torch.set_autocast_dtype("cuda", torch.bfloat16)  # as on a CPU; no loss scaling needed
+    try:
+        dataset = get_dataset_class(config)(config)
+        identity = data_identity(dataset)  # before the split, which consumes the interactions
+        interactions = count_interactions(dataset)
+        rows = evaluation_rows(dataset.item_num, config["MAX_ITEM_LIST_LENGTH"])
+        config["eval_batch_size"] = min(
+            config["eval_batch_size"], rows
+        )  # RecBole's loaders read it
+        loaders = data_preparation(config, dataset)
+        check_parts(config, loaders)
+        init_seed(config["seed"], config["reproducibility"])
+        model = get_model(config["model"])(config, loaders[0]._dataset).to(config["device"])
+    except UsageError:
+        raise
+    except Exception as error:  # RecBole lets an option of another type fail wherever it is used
+        raise recbole_refuses(config, error) from error
+    if config["pretrained"] and start:
+        start_from(config["pretrained"], model, identity["encoders"])
+    if config["tune"] == "lora":
+        add_lora(model, config["lora_rank"])
+    if config["tune"]:
+        freeze(model, config["tune"])
+    trainable, total = count_parameters(model)
+    logger.info(
+        f"{config['model']} on {config['dataset']}: {dataset.user_num - 1:,} users, "
+        f"{dataset.item_num - 1:,} items, {len(loaders[0]._dataset):,} training rows; "
+        f"{trainable:,} of {total:,} parameters trainable ({trainable / max(1, total):.1%}); "
+        f"{config['device']}"
+    )
+    if processes.rank() > 0:
+        torch.manual_seed(config["seed"] + processes.rank())  # other draws of dropout
+    trainer = get_trainer(config)(config, model)
+    trainer.data_identity, trainer.interactions = identity, interactions
+    return trainer, loaders
+
+
+def evaluation_rows(items: int, longest: int) -> int:
+    """Rows of an evaluation batch that fit into memory.
+
+    Args:
+        items: number of items that are scored.
+        longest: items of a history, at most.
+    """
+    return max(1, min(SCORES // items, HISTORY_ITEMS // longest))
+
+
+def recbole_refuses(config: Config, error: Exception) -> UsageError:
+    """What to say where RecBole fails at options, or at data, that it does not check."""
+    getLogger().debug("refused by RecBole:", exc_info=error)
+    reason = " ".join(str(error).split())
+    return UsageError(
+        f"--dataset={config['dataset']} --model={config['model']}: RecBole refuses them: "
+        f"{type(error).__name__}: {reason} (--state=debug shows where)"
+    )
+
+
+def check_parts(config: Config, loaders: tuple[Any, Any, Any]) -> None:
+    """See that there is something to train on, to choose by and to report.
+
+    Raises:
+        UsageError: a part without rows, too few items for the metrics, or test rows that
+            ``per_user`` cannot hold.
+    """
+    for phase, loader in zip(("training", "validation", "test"), loaders, strict=True):
+        if not len(loader._dataset):
+            raise UsageError(
+                f"--dataset={config['dataset']}: the split leaves no {phase} rows; leave-one-out "
+                "needs users of at least 3 interactions, of 4 for a sequential model"
+            )
+    items = loaders[0]._dataset.item_num - 1
+    if items < 2:
+        raise UsageError(f"--dataset={config['dataset']}: has {items} item; nothing to rank")
+    lists = [name for name in config["metrics"] if name.lower() not in METRICS]
+    if config["eval_type"] == EvaluatorType.RANKING and lists and max(config["topk"]) > items:
+        raise UsageError(
+            f"--topk={config['topk']}: {lists[0]} needs lists of at most {items} items"
+        )
+    if config["per_user"]:
+        test = loaders[2]._dataset
+        fields = test.uid_field, test.iid_field
+        tokens = (test.field2id_token[field][test.inter_feat[field].numpy()] for field in fields)
+        check_pairs(config["per_user"], *tokens)
