@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from recbole.data.interaction import Interaction
 from torch import Tensor, nn
 
+from recbole_missrec.model.attention import project, project_out
 from recbole_missrec.model.layout import Layout, Queries
 from recbole_missrec.model.missrec import MISSRec
-from recbole_missrec.model.transformer import project, project_out
 
 
 class Attention(NamedTuple):

@@ -11,9 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recbole_missrec.errors import UsageError
+from recbole_missrec.model.attention import project, project_out
 from recbole_missrec.model.causal import CausalRecommender
 from recbole_missrec.model.missrec import MISSRec
-from recbole_missrec.model.transformer import add_norm, feed_forward, project, project_out
+from recbole_missrec.model.transformer import add_norm, feed_forward
 
 
 class FusedUserSide(nn.Module):

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from recbole_missrec.model.attention import attend, attend_by_few, project
 from recbole_missrec.model.layout import Layout, lay_out, widen
-from recbole_missrec.model.transformer import attend, attend_by_few, project
 
 DIM, HEADS = 12, 3
 
