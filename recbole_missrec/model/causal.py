@@ -8,11 +8,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from recbole.data.interaction import Interaction
-from recbole.model.abstract_recommender import SequentialRecommender
 from recbole.model.layers import TransformerEncoder
-from recbole.utils import InputType
 from torch import Tensor, nn
 
+from recbole_missrec.model.base import OwnRecommender
 from recbole_missrec.model.dropout import dropout
 from recbole_missrec.model.history import History, HistoryBias
 from recbole_missrec.model.objectives import chunks
@@ -20,7 +19,7 @@ from recbole_missrec.model.objectives import chunks
 READ_TOGETHER = 256  # histories that go through the Transformer at once
 
 
-class CausalRecommender(SequentialRecommender):
+class CausalRecommender(OwnRecommender):
     """Scores items by the Transformer's output at the last position of a history.
 
     An item's vector is ``content`` of it, which a subclass gives, plus its id embedding; it stands
@@ -33,7 +32,6 @@ class CausalRecommender(SequentialRecommender):
         item_ids: whether items have an id embedding.
     """
 
-    input_type = InputType.POINTWISE
     present: Tensor
 
     def __init__(self, config: Any, dataset: Any, item_ids: bool) -> None:
@@ -194,8 +192,3 @@ class CausalRecommender(SequentialRecommender):
         scores = self.scores(interaction, vectors, candidates)
         scores[:, 0] = -torch.inf
         return scores
-
-    def predict(self, interaction: Interaction) -> Tensor:
-        """Scores of one item a row, ``[batch]``."""
-        scores = self.full_sort_predict(interaction)
-        return scores.gather(1, interaction[self.ITEM_ID][:, None]).squeeze(1)

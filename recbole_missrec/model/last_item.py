@@ -5,12 +5,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from recbole.data.interaction import Interaction
-from recbole.model.abstract_recommender import SequentialRecommender
-from recbole.utils import InputType
 from torch import Tensor, nn
 
+from recbole_missrec.model.base import OwnRecommender
 
-class LastItem(SequentialRecommender):
+
+class LastItem(OwnRecommender):
     """Mean cosine of frozen features with the last item, over the modalities that both have.
 
     Items without a modality in common with it have the lowest cosine, -1; the last item itself
@@ -21,7 +21,6 @@ class LastItem(SequentialRecommender):
         dataset: a ``MultiModalSequentialDataset``.
     """
 
-    input_type = InputType.POINTWISE
     present: Tensor
 
     def __init__(self, config: Any, dataset: Any) -> None:
@@ -54,8 +53,3 @@ class LastItem(SequentialRecommender):
         scores.scatter_(1, last[:, None], -2)
         scores[:, 0] = -torch.inf
         return scores
-
-    def predict(self, interaction: Interaction) -> Tensor:
-        """Scores of one item a row, ``[batch]``."""
-        scores = self.full_sort_predict(interaction)
-        return scores.gather(1, interaction[self.ITEM_ID][:, None]).squeeze(1)

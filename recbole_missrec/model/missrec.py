@@ -1,27 +1,25 @@
 """MISSRec: multi-modal pre-training and transfer learning for interest-aware sequential
 recommendation (Wang et al., ACM Multimedia 2023, arXiv 2308.11175)."""
 
-from dataclasses import asdict
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from recbole.data.interaction import Interaction
-from recbole.model.abstract_recommender import SequentialRecommender
-from recbole.utils import InputType
 from torch import Tensor, nn
 
 from recbole_missrec import processes
 from recbole_missrec.data.augmentation import RATE
 from recbole_missrec.data.histories import items_read
-from recbole_missrec.interests.discovery import discover, num_interests
-from recbole_missrec.interests.health import Interests
+from recbole_missrec.interests.discovery import num_interests
 from recbole_missrec.losses.orthogonality import ORTHOGONALITY
+from recbole_missrec.model.base import OwnRecommender
 from recbole_missrec.model.dropout import dropout
 from recbole_missrec.model.fusion import CandidateFusion
 from recbole_missrec.model.history import History, HistoryBias
 from recbole_missrec.model.initial import forget, normal_weights
-from recbole_missrec.model.items import ItemSide, ItemTable
+from recbole_missrec.model.interests import InterestSide
+from recbole_missrec.model.items import ItemTable
 from recbole_missrec.model.objectives import CHUNK, OBJECTIVES, chunks, copy_contrast
 from recbole_missrec.model.packing import Packed, PackedInteraction, Packer
 from recbole_missrec.model.reading import READINGS, by_row
@@ -29,15 +27,13 @@ from recbole_missrec.model.training import LeftOut, TrainingPacker
 from recbole_missrec.model.transformer import Decoder, Encoder
 
 
-class MISSRec(ItemSide, SequentialRecommender):
+class MISSRec(InterestSide, OwnRecommender):
     """Interests of a history, an embedding of the sequence, fused scores of the candidates.
 
     Args:
         config: the options of ``props/model/MISSRec.yaml``.
         dataset: a ``MultiModalSequentialDataset``.
     """
-
-    input_type = InputType.POINTWISE
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
@@ -142,48 +138,6 @@ class MISSRec(ItemSide, SequentialRecommender):
         result = super().load_state_dict({"unseen": self.unseen, **state_dict}, *args, **kwargs)
         self.train(self.training)
         return result
-
-    # --- interests --------------------------------------------------------------------------
-
-    @torch.no_grad()
-    def discover_interests(self, epoch: int) -> None:
-        """Cluster the tokens of all items, before a training epoch, unless they have hardly moved.
-
-        Args:
-            epoch: index of the epoch, part of the seed; before the first there are no interests.
-        """
-        if self.options["structure"] == "no_interests":
-            return
-        none = len(self.centroids) - 1
-        last = (
-            Interests(self.interest_ids, self.centroids[:none]) if epoch and self.health else None
-        )
-        seed, present = self.options["seed"] + epoch, self.present.T
-        frozen = self.options["interest_space"] == "features"
-        features = [getattr(self, f"features_{m}") for m in self.modalities] if frozen else []
-        found = discover(self.present_tokens(), present, self.options, seed, last, features)
-        if found is not None:
-            ids = found[0].ids
-            self.interest_ids.copy_(ids.masked_fill(ids < 0, none))
-            self.centroids[:none] = found[0].centroids
-            self.health, self._candidates = asdict(found[1]), None
-
-    def interest_means(self) -> Tensor:
-        """Mean token of each interest, as it was at the discovery or, with gradients, is now.
-
-        Returns:
-            ``[interests + 1, dim]``, the last zero. With gradients each call takes the time of
-            adapting all items; an evaluation reads those of its beginning.
-        """
-        if not (self.training and self.options["interest_gradient"]):
-            return self.centroids
-        tokens = self.item_tokens().flatten(0, 1)  # [modalities * items, dim]
-        ids = self.interest_ids.T.flatten()  # [modalities * items]
-        tokens = tokens * (ids < len(self.centroids) - 1)[:, None]  # without learned ones
-        sums = torch.zeros_like(self.centroids).index_add(0, ids, tokens)
-        ones = torch.ones_like(tokens[:, 0])
-        sizes = ones.new_zeros(len(sums)).index_add(0, ids, ones)  # [interests + 1]
-        return sums / sizes.clamp(min=1)[:, None]
 
     # --- sequences --------------------------------------------------------------------------
 
@@ -323,8 +277,3 @@ class MISSRec(ItemSide, SequentialRecommender):
             scores[:, items] = self.scores(u, candidates.part(items), history)
         scores[:, 0] = -torch.inf
         return scores
-
-    def predict(self, interaction: Interaction) -> Tensor:
-        """Scores of one item a row, ``[batch]``."""
-        scores = self.full_sort_predict(interaction)
-        return scores.gather(1, interaction[self.ITEM_ID][:, None]).squeeze(1)
