@@ -2,60 +2,37 @@
 
 import os
 import time
-from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import recbole.trainer.trainer as recbole_trainer
 import torch
-from recbole.data.dataloader import KnowledgeBasedDataLoader
 from recbole.utils import calculate_valid_score, get_local_time
 from torch import Tensor
 from tqdm import tqdm
 
 from recbole_missrec import processes
 from recbole_missrec.data.rows import own_rows
-from recbole_missrec.errors import Diverged, UsageError
+from recbole_missrec.errors import Diverged
 from recbole_missrec.evaluation.ranking import METRICS, ranking_metrics
 from recbole_missrec.evaluation.targets import Interactions
 from recbole_missrec.machine import release_free_memory
 from recbole_missrec.trainer.averaging import WeightAverage
-from recbole_missrec.trainer.checkpoint import (
-    LEAVES_TRAINING,
-    OF_A_RUN,
-    check_fields,
-    check_unchanged,
-    load_checkpoint,
-    load_weights,
-    random_state,
-    save_checkpoint,
-    set_random_state,
-)
+from recbole_missrec.trainer.checkpoint import load_checkpoint
 from recbole_missrec.trainer.ranks import Ranks, metrics_by_domain, rank_targets
+from recbole_missrec.trainer.resuming import ResumableTrainer, floats
 
 # bars vanish when done, so that one line an epoch is what stays; none without a terminal
 recbole_trainer.tqdm = partial(tqdm, leave=False, disable=None)
 
-if TYPE_CHECKING:
-    from recbole.trainer import Trainer as Base
-else:
-    Base = object
 
-
-class HookedTrainer(Base):
+class HookedTrainer(ResumableTrainer):
     """Mixin in front of a RecBole trainer class.
 
     Attributes:
-        data_identity: digests of items and features, kept in checkpoints; set before ``fit``.
-        interactions: of each user and item before the split; set likewise.
+        interactions: of each user and item before the split; set before ``fit``.
         ranks: of the last evaluation with one target a row, None before.
         by_domain: its metrics by data set, where several are trained on together.
-        best_epoch: epoch of the best validation, -1 before.
-        curve: of each epoch its number, training seconds (discovery included but for the first),
-            mean loss of a batch, and metrics on validation or None.
-        resume_file: state to go on from, written before each epoch; to be removed when all is
-            reported.
     """
 
     def __init__(self, config: Any, model: Any) -> None:
@@ -73,11 +50,6 @@ class HookedTrainer(Base):
         self._trained = [weight for weight in model.parameters() if weight.requires_grad]
         decay = config["ema_decay"]
         self._average = WeightAverage(model, decay, self.optimizer) if decay else None
-
-    @property
-    def resume_file(self) -> Path:
-        """Beside the best checkpoint."""
-        return Path(self.saved_model_file).with_suffix(".resume")
 
     # --- training ---------------------------------------------------------------------------
 
@@ -122,14 +94,7 @@ class HookedTrainer(Base):
     ) -> Any:
         if self._average:
             self._average.put_in(False)
-        if self._resumed is None:
-            self._save_resume_state(train_data, epoch_idx)
-        else:
-            shuffles = torch.atleast_2d(self._resumed["shuffle"].cpu())
-            for generator, state in zip(_generators(train_data), shuffles, strict=True):
-                generator.set_state(state)
-            set_random_state(self._resumed["random"][processes.rank()])
-            self._resumed = None
+        self._begin_epoch(train_data, epoch_idx)
         self._epoch, self._checked = epoch_idx, 0
         start = time.perf_counter()
         release_free_memory()
@@ -189,7 +154,7 @@ class HookedTrainer(Base):
 
     def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> tuple[float, dict]:
         result = self.evaluate(valid_data, load_best_model=False, show_progress=show_progress)
-        self.curve[-1]["valid"] = _floats(result)
+        self.curve[-1]["valid"] = floats(result)
         if self.by_domain:
             self.curve[-1]["domains"] = self.by_domain
         for domain, figures in self.by_domain.items():
@@ -217,85 +182,6 @@ class HookedTrainer(Base):
         if self.best_epoch < 0:
             return "no checkpoint has been kept yet"
         return f"the best checkpoint, of epoch {self.best_epoch}, is {self.saved_model_file}"
-
-    # --- checkpoints ------------------------------------------------------------------------
-
-    def _state(self) -> dict[str, Any]:
-        return {
-            "model": self.config["model"],
-            "dataset": self.config["dataset"],
-            "config": self.config.resolved,
-            "data": self.data_identity,
-            "state_dict": self.model.state_dict(),
-            "other_parameter": self.model.other_parameter(),
-        }
-
-    def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
-        self.best_epoch = epoch
-        content = {**self._state(), "epoch": epoch, "curve": self.curve}
-        processes.from_first(lambda: save_checkpoint(self.saved_model_file, content))
-
-    def _save_resume_state(self, train_data: Any, epoch: int) -> None:
-        """Everything that the rest of a run depends on, as it is before an epoch."""
-        content = {
-            **self._state(),
-            "epoch": epoch,
-            "best_epoch": self.best_epoch,
-            "best_valid_score": float(self.best_valid_score),
-            "best_valid_result": _floats(self.best_valid_result or {}),
-            "cur_step": self.cur_step,
-            "curve": self.curve,
-            "optimizer": self.optimizer.state_dict(),
-            "average": self._average.state() if self._average else None,
-            "shuffle": torch.stack([g.get_state() for g in _generators(train_data)]),
-            "random": processes.of_all(random_state()),  # draws of dropout differ
-        }
-        processes.from_first(lambda: save_checkpoint(self.resume_file, content))
-
-    def resume(self, path: str | Path) -> None:
-        """Go on where an interrupted run was; to be called before ``fit``.
-
-        Args:
-            path: the ``.resume`` file of the run.
-
-        Raises:
-            UsageError: not the state of an unfinished run, or one of other options or data.
-        """
-        state = load_checkpoint(path)
-        if "optimizer" not in state:
-            raise UsageError(f"--resume={path}: this run is finished; see the command `evaluate`")
-        check_fields(path, state, OF_A_RUN)
-        check_unchanged(state["config"], self.config.resolved, LEAVES_TRAINING)
-        if len(state["random"]) != processes.world_size():
-            raise UsageError(
-                f"--resume={path}: of {len(state['random'])} processes, these are "
-                f"{processes.world_size()}; start as many with torchrun"
-            )
-        if self.epochs <= state["epoch"]:
-            raise UsageError(
-                f"--epochs={self.epochs}: the run has done {state['epoch']} epochs; give more"
-            )
-        self.saved_model_file = str(Path(path).with_suffix(".pth"))
-        self._load(path, state)
-        try:
-            self.optimizer.load_state_dict(state["optimizer"])
-            if self._average:
-                self._average.load_state(state["average"])
-            sum(epoch["seconds"] for epoch in state["curve"])
-            for shuffle in torch.atleast_2d(state["shuffle"].cpu()):
-                torch.Generator().set_state(shuffle)
-            set_random_state(state["random"][processes.rank()])
-        except Exception as error:  # each of these fails in its own way
-            reason = f"{type(error).__name__}: {error}"
-            raise UsageError(f"--resume={path}: damaged: {reason}") from error
-        self.start_epoch, self.best_epoch = state["epoch"], state["best_epoch"]
-        self.best_valid_score = state["best_valid_score"]
-        self.best_valid_result = state["best_valid_result"]
-        self.cur_step, self.curve = state["cur_step"], state["curve"]
-        self._resumed = state
-
-    def _load(self, path: str | Path, state: dict[str, Any]) -> None:
-        load_weights(path, state, self.model, self.data_identity)
 
     # --- evaluation -------------------------------------------------------------------------
 
@@ -344,18 +230,6 @@ class HookedTrainer(Base):
             self.by_domain = metrics_by_domain(self.ranks, metrics, self.config)
         self.wandblogger.log_eval_metrics(result, head="eval")
         return result
-
-
-def _floats(figures: Mapping[str, Any]) -> dict[str, float]:
-    """As checkpoints and JSON keep them: RecBole's are NumPy's."""
-    return {name: float(value) for name, value in figures.items()}
-
-
-def _generators(train_data: Any) -> list[torch.Generator]:
-    """What shuffles the rows; models with a knowledge graph read two loaders at once."""
-    if isinstance(train_data, KnowledgeBasedDataLoader):
-        return [train_data.general_dataloader.generator, train_data.kg_dataloader.generator]
-    return [train_data.generator]
 
 
 def _shown(figures: dict[str, float]) -> str:
