@@ -47,8 +47,8 @@ def score(item: dict) -> float:
             total = (dots["id"] + constants["id_weight"] * content) / (1 + constants["id_weight"])
         else:
             total = content
-        if item["unseen"] and dots:
-            total += constants.get("unseen_bias", 0)
+        if "unseen_bias" in constants and item["unseen"] and dots:
+            total += constants["unseen_bias"]
         total /= constants["temperature"]
     any_item, last_item = constants.get("history_bias", (0, 0))
     total += any_item / constants["temperature"] * (item["item"] in read)

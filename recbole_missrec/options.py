@@ -79,7 +79,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "code_bits": (1, 16),
     "gamma": (0.0, 1e6),
     "id_weight": (0.0, 1e6),
-    "unseen_bias": (-2.0, 2.0),
+    "unseen_bias": (0.0, 2.0),
     "softmax_samples": (1, 10**7),
     "sequence_contrast": (0.0, 1e6),
     "interest_ratio": (1e-9, 1.0),

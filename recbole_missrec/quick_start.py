@@ -68,7 +68,7 @@ def evaluate(checkpoint: str, command_line: dict[str, str]) -> dict[str, Any]:
     Args:
         checkpoint: path of a best checkpoint.
         command_line: options that override the stored ones: where data and outputs are, metrics,
-            and which candidates (the mode in ``eval_args``).
+            which candidates (the mode in ``eval_args``), ``unseen_bias``.
 
     Returns:
         What ``--result_file`` holds; the number of epochs trained is not known.

@@ -67,6 +67,20 @@ def write_tiny_shop(
     return folder
 
 
+def write_shop_with_unseen_items(folder: Path) -> Path:
+    """The tiny shop, where i2, i3 and i7 stand nowhere but last, as test items.
+
+    i3 has a text alone, i2 nothing, i7 both.
+    """
+    shop = write_tiny_shop(folder)
+    path = shop / "tiny" / "tiny.inter"
+    head, *lines = path.read_text(encoding="utf-8").splitlines()
+    kept = [line for line in lines if line.split("\t")[1] not in ("i2", "i3", "i7")]
+    last = [f"u{user}\ti{item}\t99" for user, item in enumerate((2, 3, 7))]
+    path.write_text("\n".join([head, *kept, *last]) + "\n", encoding="utf-8")
+    return shop
+
+
 def read_histories(data_path: Path) -> dict[str, list[str]]:
     """Items of each user of the tiny shop by time, those of one time as they stand in the file."""
     lines = (data_path / "tiny" / "tiny.inter").read_text(encoding="utf-8").splitlines()[1:]

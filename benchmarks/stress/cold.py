@@ -7,11 +7,12 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.stress.data import cold_items
-from benchmarks.stress.trainings import CONTENT
-from recbole_missrec.comparison.execution import result_path
+from benchmarks.stress.trainings import CONTENT, RAISED
+from recbole_missrec.comparison.execution import checkpoint_path, result_path
 from recbole_missrec.comparison.plan import Run
 from recbole_missrec.evaluation.per_user import per_user_metric, read_per_user
 from recbole_missrec.evaluation.significance import compare
+from recbole_missrec.quick_start import evaluate
 
 
 def cold_rows(runs: Sequence[Run], folder: Path) -> list[dict[str, Any]]:
@@ -29,16 +30,21 @@ def cold_rows(runs: Sequence[Run], folder: Path) -> list[dict[str, Any]]:
         A row for each model and kind of target, where all runs of the model and of its neighbour
         are done.
     """
-    of: dict[str, list[Run]] = {}
+    of: dict[str, list[tuple[Run, Path]]] = {}
     for run in runs:
-        of.setdefault(run.label.rpartition(", draw ")[0], []).append(run)
+        label = run.label.rpartition(", draw ")[0]
+        of.setdefault(label, []).append((run, folder / f"{run.digest}.parquet"))
+        if label in RAISED:
+            of.setdefault(f"{label} with new items raised", []).append(
+                (run, raised(run, folder, RAISED[label][1]))
+            )
     tables = {
         label: [
-            _joined([run for run in own if run.seed == seed], folder)
-            for seed in sorted({run.seed for run in own})
+            _joined([one for one in own if one[0].seed == seed])
+            for seed in sorted({run.seed for run, _ in own})
         ]
         for label, own in of.items()
-        if all(result_path(folder, run).is_file() for run in own)
+        if all(result_path(folder, run).is_file() and ranks.is_file() for run, ranks in own)
     }
     rows = []
     for label, joined in tables.items():
@@ -66,13 +72,32 @@ def _features(label: str) -> str:
     return "".join(label.partition(", ")[1:])
 
 
-def _joined(runs: Sequence[Run], folder: Path) -> pd.DataFrame:
+def raised(run: Run, folder: Path, bias: float) -> Path:
+    """Rank the test rows of a trained model again, with an ``unseen_bias``.
+
+    Args:
+        run: of the training.
+        folder: of the results.
+        bias: of the option.
+
+    Returns:
+        Where the ranks are; nothing is there without the checkpoint, or before the training.
+    """
+    ranks = folder / f"{run.digest}.raised.parquet"
+    checkpoint = checkpoint_path(folder, run)
+    if not ranks.is_file() and checkpoint.is_file():
+        options = {"unseen_bias": str(bias), "per_user": str(ranks)}
+        evaluate(str(checkpoint), options | {"show_progress": "False", "state": "error"})
+    return ranks
+
+
+def _joined(runs: Sequence[tuple[Run, Path]]) -> pd.DataFrame:
     """Test rows of all draws of a model and seed, each with its draw and the kind of its target."""
     frames = []
-    for run in runs:
+    for run, ranks in runs:
         draw = int(run.label.rpartition(" ")[2])
         cold = cold_items(Path(dict(run.options)["data_path"]) / run.dataset)
-        frame = read_per_user(folder / f"{run.digest}.parquet")
+        frame = read_per_user(ranks)
         frame = frame.assign(
             user=[f"{draw}/{user}" for user in frame["user"]],
             draw=draw,

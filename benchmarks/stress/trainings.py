@@ -40,12 +40,14 @@ LACKING: dict[str, tuple[str, dict[str, str]]] = {
 LACKING_ALL = {"": "MISSRec", ": UniSRec": "UniSRec"}  # label -> model, of the other modality
 INDUCTIVE, CONTENT = "inductive", "nearest neighbour"
 AS_NEGATIVES = {"unseen_negatives": "True"}
-SEEN: dict[str, dict[str, str]] = {INDUCTIVE: NO_IDS, "transductive": {}}
+# label -> options and the unseen_bias that the part `unseen` finds on Scientific
+RAISED: dict[str, tuple[dict[str, str], float]] = {
+    INDUCTIVE: (NO_IDS, 0.07),
+    "transductive": ({}, 0.02),
+}
 COLD: dict[str, tuple[str, dict[str, str]]] = {
     INDUCTIVE: ("MISSRec", NO_IDS),
     "transductive": ("MISSRec", {}),
-    "inductive with unseen items raised": ("MISSRec", NO_IDS | {"unseen_bias": "0.07"}),
-    "transductive with unseen items raised": ("MISSRec", {"unseen_bias": "0.02"}),
     "inductive with unseen items as negatives": ("MISSRec", NO_IDS | AS_NEGATIVES),
     "transductive with unseen items as negatives": ("MISSRec", AS_NEGATIVES),
     CONTENT: ("LastItem", BOTH),
@@ -103,7 +105,7 @@ def unseen(data_path: Path, dataset: str, seed: int, epochs: int, folder: Path) 
     before = held_back(source(data_path, dataset), folder / "held-back")
     split = cold_split(source(before, dataset), seed, folder / f"held-back-cold-{seed}")
     given = {"data_path": str(split), "load_col": COLUMNS, "epochs": str(epochs)}
-    for label, options in SEEN.items():
+    for label, (options, _) in RAISED.items():
         yield plan_run(f"{label}, held back", "MISSRec", dataset, seed, (), options | given)
 
 

@@ -56,7 +56,8 @@ def raised_table(rows: Sequence[dict[str, Any]]) -> Table:
         cells,
         (
             "The last event of each user is left out, and of what remains a fifth of the items, "
-            "drawn by the seed, stands nowhere but as a last event. The rule: raise new items "
-            "until they are found as often as the others.",
+            "drawn by the seed, stands nowhere but as a last event. New are these and what no "
+            "training row has anyway. The rule: raise new items until they are found as often as "
+            "the others.",
         ),
     )

@@ -9,7 +9,13 @@ from pathlib import Path
 PACKAGE = "recbole_missrec"
 # Beside the model: what prepares its data and trains it. What reads options is left out, since its
 # effect is in the options; what reports, since it changes no figure.
-ALWAYS = (f"{PACKAGE}.data.dataset", f"{PACKAGE}.data.rows", f"{PACKAGE}.trainer.trainer")
+ALWAYS = tuple(
+    f"{PACKAGE}.{name}"
+    for name in (
+        *("data.dataset", "data.rows", "trainer.trainer"),
+        *("trainer.freezing", "trainer.lora", "trainer.transfer"),
+    )
+)
 # These find, write and say things.
 APART = {f"{PACKAGE}.{name}" for name in ("data.locate", "errors", "files", "machine", "paths")}
 
@@ -51,11 +57,17 @@ def _syntax(module: str) -> ast.Module:
 
 
 def _imports(tree: ast.Module) -> list[str]:
-    """Modules of this project that a module imports, in functions too."""
-    return [
-        node.module
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom)
-        and node.module
-        and node.module.startswith(f"{PACKAGE}.")
-    ]
+    """Modules of this project that a module imports, in functions too, but not for types alone."""
+    found: list[str] = []
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            waiting += node.orelse
+            continue
+        waiting += ast.iter_child_nodes(node)
+        if isinstance(node, ast.ImportFrom) and node.module == PACKAGE:
+            found += [f"{PACKAGE}.{name.name}" for name in node.names]
+        elif isinstance(node, ast.ImportFrom) and f"{node.module}.".startswith(f"{PACKAGE}."):
+            found.append(str(node.module))
+    return found

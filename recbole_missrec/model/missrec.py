@@ -133,7 +133,8 @@ class MISSRec(InterestSide, OwnRecommender):
     def load_state_dict(self, state_dict: Any, *args: Any, **kwargs: Any) -> Any:
         """As of any module; what was kept of the items before is forgotten.
 
-        Checkpoints of before do not say which items the training never read.
+        Checkpoints of before do not say which items the training never read: the model keeps what
+        its own data says.
         """
         result = super().load_state_dict({"unseen": self.unseen, **state_dict}, *args, **kwargs)
         self.train(self.training)

@@ -123,8 +123,7 @@ def scatter(study: Study, against: str) -> Drawing:
             axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.xaxis.set_minor_locator(NullLocator())
         for label, style in _styles(study).items():
-            look = {**style, "linestyle": "", "markersize": 6}
-            axes.plot(takes[label], means[label], **look)
+            axes.plot(takes[label], means[label], **_mark(style))
         axes.margins(0.12, 0.12)
         axes.set_xlabel(title)
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
@@ -163,13 +162,15 @@ def slice_lines(study: Study, by: str, found: pd.DataFrame) -> Drawing:
 
 
 def key(study: Study, beside: str) -> Drawing:
-    """Which line is which label.
+    """Which line, or mark, is which label.
 
     Args:
         study: the runs.
         beside: which figures it stands beside; each key on a page has ids of its own.
     """
     styles = _styles(study)
+    if beside == "cost":  # marks alone
+        styles = {label: _mark(style) for label, style in styles.items()}
 
     def paint(axes: Axes) -> None:
         axes.set_axis_off()
@@ -177,7 +178,7 @@ def key(study: Study, beside: str) -> Drawing:
         axes.legend(lines, [cut(label).text for label in styles], loc="upper left", labelcolor=INK)
 
     svg = _draw(paint, 0.2 + 0.2 * len(styles), f"key-{study.dataset}-{beside}")
-    return Drawing("Key", f"The lines are {', '.join(styles)}.", svg)
+    return Drawing("Key", f"Lines and marks are {', '.join(styles)}.", svg)
 
 
 AGAINST: dict[str, tuple[str, Callable[[Run], float]]] = {
@@ -214,16 +215,22 @@ def _colour(study: Study, label: str, metric: str, other: str) -> str:
 
 
 def _styles(study: Study) -> dict[str, dict[str, Any]]:
-    """Label -> line: the best in the accent colour, the others told apart by marker and dashes."""
+    """Label -> line: the best in the accent colour, 36 others told apart by their marks alone."""
     looks = cycle(product(("-", "--", ":"), (INK, MUTED)))
     markers = cycle("sD^vPX*<>")
     styles: dict[str, dict[str, Any]] = {}
-    for label in study.runs:
+    for place, label in enumerate(study.runs):
         if label == study.best(HEADLINE):
             look = {"color": ACCENT, "marker": "o", "linewidth": 1.8, "zorder": 3}
         else:
             dashes, colour = next(looks)
             look = {"color": colour, "linestyle": dashes, "linewidth": 0.8}
             look["marker"] = next(markers)
+            look["fillstyle"] = "full" if place < 18 else "none"
         styles[label] = {"markersize": 3.5, **look}
     return styles
+
+
+def _mark(style: dict[str, Any]) -> dict[str, Any]:
+    """The mark of a line, larger, without the line."""
+    return {**style, "linestyle": "", "markersize": 6}

@@ -36,14 +36,21 @@ class Index:
     Args:
         views: vectors of all items, ``[items, dim]`` each, by name.
         offered: which of them can be found, bool ``[items]``.
+        raised: those whose scores are raised; they are looked for among themselves, too, by the
+            first view. None for none.
 
     Attributes:
         files: name -> a faiss index, whose ids are rows of the items.
     """
 
-    def __init__(self, views: Mapping[str, Tensor], offered: Tensor) -> None:
+    def __init__(
+        self, views: Mapping[str, Tensor], offered: Tensor, raised: Tensor | None = None
+    ) -> None:
         rows = offered.nonzero().squeeze(1)
         self.files = {name: _inverted_file(view, rows) for name, view in views.items()}
+        if raised is not None and (offered & raised).any():
+            first = next(iter(views.values()))
+            self.files["raised"] = _inverted_file(first, (offered & raised).nonzero().squeeze(1))
 
     def candidates(self, u: Tensor, k: int) -> Tensor:
         """Items whose inner product with a row is large in one of the views.

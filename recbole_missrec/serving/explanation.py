@@ -49,8 +49,9 @@ class Explainer:
 
         Returns:
             For each item its ``score`` and its ``parts``: ``part`` (a modality, ``id``, or, of what
-            is added, ``history`` for items of it and ``unseen`` for items that the training never
-            read), ``weight``, ``cosine`` and ``contribution``, whose sum is the score.
+            is added, ``history`` for items of it, ``unseen`` for items that the training never
+            read and ``nothing known`` for items without any of these), ``weight``, ``cosine`` and
+            ``contribution``, whose sum is the score.
         """
         scorer = self.scorer
         u = scorer.embed(histories)
@@ -62,21 +63,28 @@ class Explainer:
         if self.model.history_bias is not None:
             own = held.item == items[:, None]  # [items, held]
             added = own.to(scores) @ scorer.bias(held.last)
-        unseen = self.model.options["unseen_bias"] / scorer.temperature * self.model.unseen[items]
+        known = weights[:, 0].any(0)  # [items]
+        raised = self.model.unseen[items] & known
+        extra = {
+            "history": added,
+            "unseen": raised * self.model.options["unseen_bias"] / scorer.temperature,
+            "nothing known": -(~known).to(scores) / scorer.temperature,
+        }
         columns = (weights[:, 0], cosines[:, 0], weights[:, 0] * cosines[:, 0] / scorer.temperature)
         numbers = torch.stack(columns, -1).double().transpose(0, 1).tolist()  # [items][parts][3]
+        bonuses = torch.stack([*extra.values()], 1).tolist()  # [items][3]
         explained = []
-        extra = zip(added.tolist(), unseen.tolist(), strict=True)
-        for row, score, (bonus, new) in zip(numbers, scores.tolist(), extra, strict=True):
+        for row, score, own in zip(numbers, (scores + added).tolist(), bonuses, strict=True):
             parts: list[dict[str, Any]] = [
                 {"part": name, "weight": weight, "cosine": cosine, "contribution": contribution}
                 for name, (weight, cosine, contribution) in zip(scorer.names, row, strict=True)
             ]
-            if bonus:
-                parts.append({"part": "history", "contribution": bonus})
-            if new:
-                parts.append({"part": "unseen", "contribution": new})
-            explained.append({"score": score + bonus, "parts": parts})
+            parts += [
+                {"part": name, "contribution": bonus}
+                for name, bonus in zip(extra, own, strict=True)
+                if bonus
+            ]
+            explained.append({"score": score, "parts": parts})
         return explained
 
     def reading(self, histories: Histories) -> dict[str, Any]:

@@ -127,14 +127,15 @@ def write_items(recommender: Recommender, out: Path) -> dict[str, Any]:
         tensors["history"] = model.history_inputs(model.item_table())[rows].float().cpu()
         tensors["slots"] = model.slots[rows].cpu()
         tensors["interests"] = model.interest_ids[rows].cpu()
-        tensors["unseen"] = model.unseen[rows].cpu()
-        table["unseen"] = pa.array(tensors["unseen"].numpy())
         alpha = torch.as_tensor(model.fusion.alphas(rows))
         if alpha.dim():
             tensors["alpha"] = alpha.float().cpu()
             table["alpha"] = pa.array(tensors["alpha"].numpy())
     else:
         tensors["history"] = model.item_table()[0][rows].float().cpu().clone()
+    if scorer.raised is not None:
+        tensors["unseen"] = scorer.raised[rows]
+        table["unseen"] = pa.array(tensors["unseen"].numpy())
     shapes = {name: list(tensor.shape) for name, tensor in tensors.items()}
     tensors |= {"tokens": encode_lines(catalogue.tokens[rows]), "offered": catalogue.offered[rows]}
     with replacing(out / "items.safetensors", SafetensorError) as temporary:
@@ -164,7 +165,8 @@ def write_indexes(recommender: Recommender, out: Path) -> dict[str, Any]:
 
     from recbole_missrec.serving.approximate import Index
 
-    index = Index(recommender.scorer.views(), recommender.catalogue.offered)
+    scorer = recommender.scorer
+    index = Index(scorer.views(), recommender.catalogue.offered, scorer.raised)
     for name, file in index.files.items():
         with replacing(out / f"{name}.faiss", RuntimeError) as temporary:
             faiss.write_index(file, str(temporary))

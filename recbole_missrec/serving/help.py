@@ -58,7 +58,7 @@ Recommend items that a model was not trained with, at once: MISSRec, UniSRec or 
 
 They are written beside the checkpoint, FILE.items, which `recommend` and the others read; the
 checkpoint and what was exported stay as they are. An added item has no id embedding: its features
-score it.
+score it, and `--unseen_bias` of the commands that recommend raises it.
 """
 REMOVE_ITEMS_HELP = """\
 Recommend items no more; in histories they are still read. `add-items --removed` takes them back.
@@ -94,7 +94,7 @@ A page on this machine to try trained models on, and JSON calls; needs the extra
   --host=127.0.0.1     another address lets other machines in: there is no password
   --titles=FILE        raw item tokens and titles, --pictures=DIR: as in `map --help`
   --approximate        see `recommend --help`
-  --unseen_bias=B      see `recommend --help`
+  --unseen_bias=B      see `recommend --help`; both must be MISSRec then
   --data_path=DIR      folder of data sets, if it has moved since the training
 
 A checkpoint, or its file of added items, that changes is loaded anew within some seconds; no

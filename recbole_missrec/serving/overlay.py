@@ -112,7 +112,8 @@ def write_overlay(checkpoint: str | Path, data: Any, overlay: Overlay) -> Path:
 def extend(model: Any, blocks: Blocks) -> None:
     """Give a model more items; the others keep their rows, vectors and scores.
 
-    An added item has no id embedding: its features alone score it, and stand for it in histories.
+    An added item has no id embedding: its features alone score it, and stand for it in histories;
+    MISSRec's ``unseen_bias`` raises it.
     Of MISSRec it takes the nearest interest for each modality, and the mean alpha where each item
     has one. Time and memory grow as all items, whose buffers are made anew.
 

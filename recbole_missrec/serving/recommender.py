@@ -111,6 +111,11 @@ class Recommender:
         dataset._change_feat_format()  # as its split would; models read tensors
         model = get_model(config["model"])(config, dataset).to(config["device"]).eval()
         stored["state_dict"] = without_lora(stored["state_dict"])
+        if config["unseen_bias"] and "unseen" not in stored["state_dict"]:
+            raise UsageError(
+                f"--unseen_bias={config['unseen_bias']}: {path} does not say which items its "
+                "training read; train it again, or see `evaluate`"
+            )
         load_weights(path, stored, model, identity)
         overlay = read_overlay(path, stored["data"])
         if overlay.tokens:
@@ -184,7 +189,7 @@ class Recommender:
             raise UsageError("--approximate=True: needs faiss; `pip install faiss-cpu`")
         from recbole_missrec.serving.approximate import Index
 
-        self.index = Index(self.scorer.views(), self.catalogue.offered)
+        self.index = Index(self.scorer.views(), self.catalogue.offered, self.scorer.raised)
 
     def _popular(self, rows: int, k: int, offered: Tensor) -> Ranking:
         """The most popular items for every row."""

@@ -91,6 +91,11 @@ class Scorer:
         return dict(zip(self.names, self.parts, strict=True))
 
     @property
+    def raised(self) -> Tensor | None:
+        """Items whose scores the model raises, bool ``[items]``; None for none."""
+        return None
+
+    @property
     def temperature(self) -> float:
         """That scores are over."""
         return self.model.temperature or 1.0
@@ -152,6 +157,10 @@ class FusedScorer(Scorer):
         of_ids = torch.full_like(dots[0], 1 / (1 + self.model.options["id_weight"]))
         of_ids = of_ids * ~self.model.without_id[items]
         return torch.cat([weights * (1 - of_ids), of_ids[None]])
+
+    @property
+    def raised(self) -> Tensor | None:
+        return self.model.unseen.cpu() if self.model.options["unseen_bias"] else None
 
     @property
     def temperature(self) -> float:

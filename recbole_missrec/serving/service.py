@@ -63,7 +63,8 @@ class Similar(Named):
 
 
 class Part(BaseModel):
-    """Of a score: a modality, `id`, or `history` for what is added to items of it."""
+    """Of a score: a modality, `id`, or what is added: to items of the `history`, to `unseen` items,
+    to items of which there is `nothing known`."""
 
     part: str
     weight: float | None = None

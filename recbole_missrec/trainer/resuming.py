@@ -29,7 +29,7 @@ else:
 
 
 class ResumableTrainer(Base):
-    """Mixin in front of a RecBole trainer class, whose constructor makes the parts named here.
+    """Mixin in front of a RecBole trainer class; what mixes it in makes the parts named here.
 
     Attributes:
         data_identity: digests of items and features, kept in checkpoints; set before ``fit``.

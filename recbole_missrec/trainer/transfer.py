@@ -74,8 +74,9 @@ def transfer_state(
 ) -> Transfer:
     """Choose what of a checkpoint a model of another catalogue starts from (MISSRec, section 3.5).
 
-    Interest ids, centroids and the id table belong to a catalogue and stay behind; so would alphas
-    of items, which start from a shared one. LoRA travels as part of the weights that it is beside.
+    Interest ids, centroids, the id table and which items were never read belong to a catalogue and
+    stay behind; so would alphas of items, which start from a shared one. LoRA travels as part of
+    the weights that it is beside.
 
     Args:
         path: of the checkpoint, for messages.

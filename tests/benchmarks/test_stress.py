@@ -189,9 +189,17 @@ def test_cold_targets_are_compared_with_the_neighbour_of_the_same_features(tmp_p
     assert found["inductive, texts by MiniLM", "warm"]["R@10 over"][0] == 1.0
     assert "R@10 over" not in found["nearest neighbour, texts by MiniLM", "cold"]
     assert found["inductive", "cold"]["by draw"] == [1, 1, 1]
+    for run in runs[:3]:  # ranked again with new items raised
+        again = cold_run(tmp_path, f"{run.digest}.raised", {"a": 2, "b": 99, "c": 2})
+        assert (tmp_path / f"{again.digest}.parquet").is_file()
+    both = {(row["model"], row["targets"]): row for row in cold_rows(runs, tmp_path)}
+    assert len(both) == 10
+    assert both["inductive", "cold"] == found["inductive", "cold"]
+    added = both["inductive with new items raised", "cold"]
+    assert (added["R@10"], added["N@10"]) == (1.0, pytest.approx(1 / np.log2(3)))
     (tmp_path / f"{runs[0].digest}.json").unlink()
     left = {row["model"] for row in cold_rows(runs, tmp_path)}  # one run is not done
-    assert left == {name for name, _ in found if name != "inductive"}
+    assert left == {name for name, _ in found if name != "inductive"}  # raised neither
     (tmp_path / f"{runs[3].digest}.json").unlink()  # of the nearest neighbour
     left = {row["model"] for row in cold_rows(runs, tmp_path)}
     assert left == {"inductive, texts by MiniLM", "nearest neighbour, texts by MiniLM"}

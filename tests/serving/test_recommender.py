@@ -10,14 +10,16 @@ import pytest
 import torch
 
 from recbole_missrec.cli import main
+from recbole_missrec.errors import UsageError
 from recbole_missrec.model.history import History
 from recbole_missrec.serving import approximate, topk
 from recbole_missrec.serving.explanation import Explainer
 from recbole_missrec.serving.histories import held_items
 from recbole_missrec.serving.recommender import Recommender
 from recbole_missrec.serving.scoring import make_scorer
+from recbole_missrec.trainer.checkpoint import load_checkpoint, save_checkpoint
 from tests.serving.conftest import MODELS
-from tests.shops import read_histories
+from tests.shops import read_histories, tiny_words, write_shop_with_unseen_items
 from tests.tiny_models import random_batch, tiny_baseline, tiny_model
 
 VARIANTS: list[dict[str, Any]] = [
@@ -25,7 +27,12 @@ VARIANTS: list[dict[str, Any]] = [
     for ids, item, sequence, bias in product(
         (True, False), ("static", "dynamic_shared", "dynamic_instance"), ("add", "contextual"), (1,)
     )
-] + [{"history_bias": False}, {"structure": "no_decoder"}, {"modalities": ["image"]}]
+] + [
+    {"history_bias": False},
+    {"structure": "no_decoder"},
+    {"modalities": ["image"]},
+    {"unseen_bias": 0.5, "item_ids": False},
+]
 
 
 @pytest.mark.parametrize("model", [*MODELS, "LoRA"])
@@ -44,6 +51,38 @@ def test_targets_have_the_ranks_of_the_evaluation(shop: Path, trained: Path, mod
         assert row["scores"][place] == pytest.approx(expected.score, abs=1e-5)
 
 
+@pytest.mark.parametrize("ids", [True, False])
+def test_raised_items_have_the_ranks_of_the_evaluation(tmp_path: Path, ids: bool) -> None:
+    shop = write_shop_with_unseen_items(tmp_path / "shop")
+    assert main(tiny_words(shop, epochs=1, checkpoint_dir="saved", item_ids=ids)) == 0
+    (checkpoint,) = Path("saved").glob("*.pth")
+    tables = {}
+    for bias in ("0", "2"):
+        words = [f"--unseen_bias={bias}", f"--per_user={bias}.parquet"]
+        assert main(["evaluate", str(checkpoint), *words]) == 0
+        tables[bias] = pd.read_parquet(f"{bias}.parquet").set_index("target")
+    assert (tables["2"].loc[["i3", "i7"], "better"] <= 1).all()  # nothing but these is above
+    assert (tables["0"].loc[["i3", "i7"], "better"] > 1).any()
+    histories = read_histories(shop)
+    recommender = Recommender.load(checkpoint, {"unseen_bias": "2"})
+    before = [histories[user][:-1] for user in tables["2"]["user"]]
+    for row, expected in zip(
+        recommender.recommend(before, k=24), tables["2"].itertuples(), strict=True
+    ):
+        place = row["items"].index(expected.Index)
+        assert expected.better <= place <= expected.better + expected.equal
+        assert row["scores"][place] == pytest.approx(expected.score, abs=1e-5)
+
+
+def test_a_checkpoint_of_before_does_not_say_what_to_raise(trained: Path) -> None:
+    content = load_checkpoint(trained / "MISSRec.pth")
+    del content["state_dict"]["unseen"]
+    save_checkpoint("old.pth", content)
+    assert Recommender.load("old.pth").recommend([["i3"]], k=1)[0]["items"]
+    with pytest.raises(UsageError, match="--unseen_bias=0.5: old.pth does not say which items"):
+        Recommender.load("old.pth", {"unseen_bias": "0.5"})
+
+
 def best_of(model: Any, k: int, offered: torch.Tensor, exclude: bool) -> tuple[Any, torch.Tensor]:
     """Of a random batch, by blocks; and all scores of the model."""
     batch = random_batch(model, rows=9)
@@ -59,6 +98,13 @@ def best_of(model: Any, k: int, offered: torch.Tensor, exclude: bool) -> tuple[A
     return topk.exact(scorer, u, held, offered, k, exclude), scores
 
 
+def variant(shop: Path, options: dict[str, Any]) -> Any:
+    """A model of ``VARIANTS``, a third of whose items the training did not read."""
+    model = tiny_model(shop, **(options | {"history_bias": bool(options.get("history_bias", 1))}))
+    model.unseen[::3] = True
+    return model
+
+
 @pytest.mark.parametrize("options", VARIANTS, ids=lambda o: "-".join(map(str, o.values())))
 @pytest.mark.parametrize(("rows", "scores"), [(64, 2**17), (4, 20)])
 def test_blocks_give_the_best_of_all_scores(
@@ -66,7 +112,7 @@ def test_blocks_give_the_best_of_all_scores(
 ) -> None:
     monkeypatch.setattr(topk, "ROWS", rows)
     monkeypatch.setattr(topk, "SCORES", scores)
-    model = tiny_model(shop, **(options | {"history_bias": bool(options.get("history_bias", 1))}))
+    model = variant(shop, options)
     every = torch.arange(25) > 0
     some = torch.arange(25) % 3 == 1
     for offered, k, exclude in ((every, 5, False), (some, 5, False), (some, 12, True)):
@@ -84,10 +130,10 @@ def test_candidates_of_all_lists_give_the_exact_ranking(
     shop: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
 ) -> None:
     monkeypatch.setattr(approximate, "ROWS", 4)
-    model = tiny_model(shop, **(options | {"history_bias": bool(options.get("history_bias", 1))}))
+    model = variant(shop, options)
     scorer, batch = make_scorer(model.eval(), ""), random_batch(model)
     offered = torch.arange(25) % 5 > 0
-    index = approximate.Index(scorer.views(), offered)
+    index = approximate.Index(scorer.views(), offered, scorer.raised)
     history = History(batch["item_id_list"], batch["item_length"])
     with torch.no_grad():
         u = model.embed(batch)
@@ -101,6 +147,21 @@ def test_candidates_of_all_lists_give_the_exact_ranking(
         assert torch.equal(best.items == 0, best.scores.isneginf())
         by_item = torch.full((9, 25), -torch.inf).double().scatter(1, every.items, scores)
         torch.testing.assert_close(by_item.gather(1, best.items), best.scores)
+
+
+def test_raised_items_are_found_among_themselves() -> None:
+    """However far below others their inner products are."""
+    items = torch.eye(2).repeat(300, 1) * torch.linspace(0.1, 1, 600)[:, None]
+    raised = torch.arange(600) % 100 == 1  # six of them
+    offered = torch.arange(600) > 0
+    offered[401] = False
+    u = torch.tensor([[0.0, 1.0]])
+    without = approximate.Index({"item": items}, offered).candidates(u, 10)
+    index = approximate.Index({"item": items}, offered, raised)
+    found = index.candidates(u, 10)
+    assert without.tolist() == found[:, :10].tolist() == [[*range(599, 579, -2)]]
+    assert found[:, 10:].tolist() == [[501, 301, 201, 101, 1, *[0] * 5]]
+    assert [*approximate.Index({"item": items}, offered, raised & ~offered).files] == ["item"]
 
 
 def test_an_index_looks_into_few_lists(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,19 +250,24 @@ def test_contributions_add_up_to_the_score(recommender: Recommender, history: li
         assert (weights["text"] == 0) == (token in ("i1", "i2"))
 
 
-def test_what_is_added_for_an_unseen_item_is_a_part(trained: Path) -> None:
-    """i2 has an id and no features, i3 both."""
-    recommender = Recommender.load(trained / "MISSRec.pth", {"unseen_bias": "0.25"})
-    recommender.scorer.model.unseen[recommender.catalogue.row("", "i3")] = True
+def test_what_is_added_for_an_unseen_item_is_a_part(shop: Path) -> None:
+    """i2 has nothing, i3 a text; both unseen, and nothing else."""
+    assert main(tiny_words(shop, epochs=1, checkpoint_dir="saved", item_ids=False)) == 0
+    (checkpoint,) = Path("saved").glob("*.pth")
+    recommender = Recommender.load(checkpoint, {"unseen_bias": "0.25"})
+    recommender.scorer.model.unseen[recommender.catalogue.rows(["i2", "i3"])] = True
     (row,) = recommender.recommend([["i9", "i4"]], k=24)
     found = recommender.histories([["i9", "i4"]])
     items = torch.from_numpy(recommender.catalogue.rows(row["items"]))
     told = dict(zip(row["items"], Explainer(recommender).parts(found, items), strict=True))
+    added: dict[str, dict[str, float]] = {}
     for token, score in zip(row["items"], row["scores"], strict=True):
-        total = sum(part["contribution"] for part in told[token]["parts"])
-        assert total == pytest.approx(score, abs=1e-5)
-    added = {"part": "unseen", "contribution": pytest.approx(0.25 / 0.1)}
-    assert [token for token in told if added in told[token]["parts"]] == ["i3"]
+        parts = {part["part"]: part["contribution"] for part in told[token]["parts"]}
+        assert sum(parts.values()) == pytest.approx(score, abs=1e-5)
+        added[token] = {name: parts[name] for name in parts if name not in ("text", "image")}
+    assert added.pop("i2") == {"nothing known": pytest.approx(-10)}
+    assert added.pop("i3") == {"unseen": pytest.approx(2.5)}
+    assert all(set(parts) <= {"history"} for parts in added.values())
 
 
 def test_where_the_model_looked(recommender: Recommender) -> None:
