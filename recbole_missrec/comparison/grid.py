@@ -15,8 +15,8 @@ Train every model on every data set with every seed, one process a run, and repo
   python run_recbole_missrec.py compare --models=MISSRec,SASRec --datasets=Scientific
                                         --seeds=2020,2021,2022 --out=runs/NAME [--key=value ...]
 
-  --models=A,B        models of this project or of RecBole; MISSRec:NAME is MISSRec with
-                      props/ablation/NAME.yaml, MISSRec:FILE.yaml with a file of options,
+  --models=A,B        models of this project or of RecBole; MODEL:NAME is a model with
+                      props/ablation/NAME.yaml, MODEL:FILE.yaml with a file of options,
                       MISSRec:all MISSRec and each of its ablations
   --datasets=A,B      names of data sets
   --seeds=1,2,3       default: 2020
