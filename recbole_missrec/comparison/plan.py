@@ -82,7 +82,7 @@ def plan_runs(
         options: of the command line, for every run.
 
     Returns:
-        The runs, each once.
+        The runs, each once: a variant with all the options of another has no row of its own.
 
     Raises:
         UsageError: an unknown model, ablation, data set, option or value.
@@ -91,11 +91,11 @@ def plan_runs(
     for key in DECIDED:
         if key in options:
             raise UsageError(f"--{key}={options[key]}: each run of a comparison has its own")
-    runs = {
-        plan_run(label, label.partition(":")[0], dataset, seed, files, options): None
-        for dataset, (label, files), seed in product(datasets, variants, seeds)
-    }
-    return list(runs)
+    runs: dict[str, Run] = {}
+    for dataset, (label, files), seed in product(datasets, variants, seeds):
+        run = plan_run(label, label.partition(":")[0], dataset, seed, files, options)
+        runs.setdefault(run.digest, run)
+    return list(runs.values())
 
 
 def _variants(name: str) -> list[tuple[str, tuple[str, ...]]]:
