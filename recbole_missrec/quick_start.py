@@ -16,6 +16,7 @@ from recbole_missrec.trainer.checkpoint import (
     check_fields,
     check_unchanged,
     load_checkpoint,
+    stored_options,
 )
 
 # The model card, beside a checkpoint: what it was trained on, with which features and options, and
@@ -119,9 +120,9 @@ def stored_config(checkpoint: dict[str, Any], command_line: dict[str, str]) -> C
     for key in ("model", "dataset", "config_files"):
         if key in command_line:
             raise UsageError(f"--{key}={command_line[key]}: a checkpoint has its own; leave it out")
-    stored = dict(checkpoint["config"])
-    if checkpoint["model"] == "MISSRec":  # of before there were the options, or the rule
-        stored = {"unseen_negatives": True, "unseen_bias": 0.0} | stored | {"worker": 0}
+    stored = stored_options(checkpoint)
+    if checkpoint["model"] == "MISSRec":  # which refuses another since
+        stored["worker"] = 0
     return Config(
         checkpoint["model"],
         checkpoint["dataset"],

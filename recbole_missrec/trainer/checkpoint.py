@@ -20,6 +20,8 @@ _FREE |= {"state", "gpu_id", "use_gpu", "worker", "build_absent"}
 LEAVES_TRAINING = frozenset(_FREE | {"epochs", "stopping_step"})  # a resumed run's figures
 LEAVES_FIGURES = frozenset(_FREE | {"checkpoint_dir"})  # those of a run from its start
 LEAVES_MODEL = LEAVES_FIGURES | {"metrics", "topk", "valid_metric", "mode", "unseen_bias"}
+# MISSRec's options that are younger than some checkpoints, as these were trained
+IMPLIED: dict[str, Any] = {"unseen_negatives": True, "unseen_bias": 0.0}
 # what a file holds, with its type
 OF_A_MODEL = {"model": str, "dataset": str, "config": dict, "data": dict, "state_dict": dict}
 OF_A_TRAINED_MODEL = {"epoch": int}
@@ -78,6 +80,11 @@ def load_checkpoint(
     check_fields(path, content, fields)
     check_json(path, content, ("config", "curve"))
     return content
+
+
+def stored_options(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a checkpoint, those that came later as they were without a name."""
+    return (IMPLIED if content["model"] == "MISSRec" else {}) | content["config"]
 
 
 def check_fields(path: str | Path, content: Mapping[str, Any], fields: Mapping[str, type]) -> None:

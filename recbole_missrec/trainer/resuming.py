@@ -20,6 +20,7 @@ from recbole_missrec.trainer.checkpoint import (
     random_state,
     save_checkpoint,
     set_random_state,
+    stored_options,
 )
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ class ResumableTrainer(Base):
         if "optimizer" not in state:
             raise UsageError(f"--resume={path}: this run is finished; see the command `evaluate`")
         check_fields(path, state, OF_A_RUN)
-        check_unchanged(state["config"], self.config.resolved, LEAVES_TRAINING)
+        check_unchanged(stored_options(state), self.config.resolved, LEAVES_TRAINING)
         if len(state["random"]) != processes.world_size():
             raise UsageError(
                 f"--resume={path}: of {len(state['random'])} processes, these are "

@@ -20,7 +20,7 @@ from recbole_missrec.model.missrec import MISSRec
 from recbole_missrec.preparation import prepare
 from recbole_missrec.quick_start import stored_config
 from recbole_missrec.registry import get_model
-from recbole_missrec.trainer.checkpoint import load_checkpoint
+from recbole_missrec.trainer.checkpoint import load_checkpoint, save_checkpoint
 from tests.shops import read_histories, tiny_config, tiny_words, write_tiny_shop
 
 SCRIPT = str(Path(__file__).parents[2] / "run_recbole_missrec.py")
@@ -173,6 +173,12 @@ def test_what_a_resumed_run_refuses(
         assert main([f"--resume={state}", word]) == 2
         assert capsys.readouterr().err == f"recbole-missrec: {message}\n"
     assert state.read_bytes() == before
+    content = load_checkpoint(state)
+    del content["config"]["unseen_bias"]  # the file of a run from before there was the option
+    save_checkpoint("old.resume", content)
+    capsys.readouterr()
+    assert main(["--resume=old.resume", "--unseen_bias=0.5"]) == 2
+    assert "--unseen_bias=0.5: the checkpoint keeps its own" in capsys.readouterr().err
     assert main([f"--resume={state}", "--epochs=3", "--result_file=more.json"]) == 0
     assert json.loads(Path("more.json").read_text())["epochs"] == 3
 
