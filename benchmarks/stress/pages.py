@@ -180,7 +180,7 @@ def cold(result: dict[str, Any]) -> Table:
             "rows and stays among the candidates. Over content: over the cosine of the frozen "
             "features with those of the last item, with a 95 % interval over users and a paired "
             "randomisation test; a user who stands in several draws counts as several. Raised: the "
-            "same models with the unseen_bias that the table below gives.",
+            "same models with an unseen_bias of .07 without ids and .02 with them.",
         ),
     )
 

@@ -40,7 +40,7 @@ LACKING: dict[str, tuple[str, dict[str, str]]] = {
 LACKING_ALL = {"": "MISSRec", ": UniSRec": "UniSRec"}  # label -> model, of the other modality
 INDUCTIVE, CONTENT = "inductive", "nearest neighbour"
 AS_NEGATIVES = {"unseen_negatives": "True"}
-# label -> options and the unseen_bias that the part `unseen` finds on Scientific
+# label -> options and an unseen_bias, a guess until the part `unseen` has been run
 RAISED: dict[str, tuple[dict[str, str], float]] = {
     INDUCTIVE: (NO_IDS, 0.07),
     "transductive": ({}, 0.02),

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
-from itertools import cycle, product
+from itertools import chain, cycle, product, repeat
 from typing import Any
 
 import pandas as pd
@@ -219,14 +219,15 @@ def _styles(study: Study) -> dict[str, dict[str, Any]]:
     looks = cycle(product(("-", "--", ":"), (INK, MUTED)))
     markers = cycle("sD^vPX*<>")
     styles: dict[str, dict[str, Any]] = {}
-    for place, label in enumerate(study.runs):
+    fills = chain(repeat("full", 18), repeat("none"))  # marker and colour have a period of 18
+    for label in study.runs:
         if label == study.best(HEADLINE):
             look = {"color": ACCENT, "marker": "o", "linewidth": 1.8, "zorder": 3}
         else:
             dashes, colour = next(looks)
             look = {"color": colour, "linestyle": dashes, "linewidth": 0.8}
             look["marker"] = next(markers)
-            look["fillstyle"] = "full" if place < 18 else "none"
+            look["fillstyle"] = next(fills)
         styles[label] = {"markersize": 3.5, **look}
     return styles
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from recbole_missrec.report import run_tables, tables
+from recbole_missrec.report import figures, run_tables, tables
 from recbole_missrec.report.published import published
 from recbole_missrec.report.results import Run, read_results
 from recbole_missrec.report.study import METRICS, Study, studies
@@ -88,6 +88,13 @@ def test_a_variant_is_no_rival_where_there_is_another_model(study: Study) -> Non
     assert Study("shop", {**variants, "Pop": study.runs["Pop"]}).rival("N@10") == "Pop"
     assert Study("shop", variants).rival("N@10") == "MISSRec:b"
     assert Study("shop", {"MISSRec": best}).rival("N@10") is None
+
+
+def test_marks_are_told_apart_without_lines(study: Study) -> None:
+    others = {f"Pop:{number}": study.runs["Pop"] for number in range(36)}
+    styles = figures._styles(Study("shop", {"MISSRec": study.runs["MISSRec"], **others}))
+    looks = [(style["marker"], style["color"], style.get("fillstyle")) for style in styles.values()]
+    assert len(set(looks)) == len(looks) == 37
 
 
 def test_intervals_over_users(study: Study) -> None:
