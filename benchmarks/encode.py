@@ -13,12 +13,17 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import torch
-from PIL import Image
 from tabulate import tabulate
 
+from benchmarks.encode_inputs import (
+    MEDIA,
+    draw_pictures,
+    draw_texts,
+    generated,
+    media,
+    numbered,
+)
 from benchmarks.measuring import (
     PeakMemory,
     arguments,
@@ -47,12 +52,9 @@ Texts and pictures are those of ml-100k-media in MISSREC_DATA, or ../shared/data
 be; where that folder is absent they are generated, and the figures say so.
 """
 
-MEDIA = "ml-100k-media"
 SPEED = {"minilm": "text", "efficientnet": "image"}
 MEMORY = {"tfidf": "text", "histogram": "image", "tiny": "text"}
 BATCH = 32  # texts, of the batches that are not sorted
-PICTURES = 100  # different ones that are generated
-WORDS = 200_000
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -129,49 +131,6 @@ def run(args: Any, folder: Path) -> dict[str, Any]:
         "padding": {"texts": args.texts, **padding},
         "memory": memory,
     }
-
-
-def media(items: int, folder: Path) -> dict[str, dict[str, Any]]:
-    """Abstracts and posters of movies, by modality."""
-    abstracts = pd.read_csv(
-        folder / "abstracts.tsv", sep="\t", dtype=str, keep_default_na=False, quoting=3
-    )
-    posters = sorted((folder / "posters").iterdir())
-    return {"text": numbered(abstracts["abstract"], items), "image": numbered(posters, items)}
-
-
-def generated(items: int, folder: Path) -> dict[str, dict[str, Any]]:
-    """Texts of abstracts' lengths, and pictures of posters' size, by modality."""
-    texts = draw_texts(items, mean=4.3, deviation=0.9)
-    return {"text": numbered(texts, items), "image": draw_pictures(items, (500, 750), folder)}
-
-
-def numbered(values: Any, items: int) -> dict[str, Any]:
-    """Item tokens for the values, repeated to that many items."""
-    return {f"i{number}": value for number, value in enumerate(islice(cycle(values), items))}
-
-
-def draw_texts(items: int, mean: float, deviation: float) -> list[str]:
-    """Texts of words by Zipf's law; the logarithm of their number is normal."""
-    rng = np.random.default_rng(0)
-    words = np.array([f"w{number:x}" for number in range(WORDS)])
-    weights = np.cumsum(1 / np.arange(1, WORDS + 1))
-    texts = []
-    for start in range(0, items, 10_000):
-        lengths = rng.lognormal(mean, deviation, min(10_000, items - start)).astype(int) + 1
-        drawn = words[np.searchsorted(weights, rng.random(lengths.sum()) * weights[-1])]
-        texts += [" ".join(text) for text in np.split(drawn, np.cumsum(lengths)[:-1])]
-    return texts
-
-
-def draw_pictures(items: int, size: tuple[int, int], folder: Path) -> dict[str, Path]:
-    """Smooth random pictures as JPEG files, a hundred of them repeated."""
-    rng = np.random.default_rng(0)
-    paths = [folder / f"{size[0]}-{number}.jpg" for number in range(min(PICTURES, items))]
-    for path in paths:
-        pixels = rng.integers(0, 256, (9, 6, 3), dtype=np.uint8)
-        Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC).save(path)
-    return numbered(paths, items)
 
 
 def encode_by(count: int, threads: int, name: str, inputs: dict[str, Any], folder: Path) -> float:

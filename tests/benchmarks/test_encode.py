@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.encode import draw_pictures, draw_texts, main
+from benchmarks.encode import main
+from benchmarks.encode_inputs import draw_pictures, draw_texts
 
 
 def test_generated_inputs_have_the_sizes_that_were_asked_for(tmp_path: Path) -> None:
