@@ -144,17 +144,35 @@ def _parse_times(texts: pa.ChunkedArray) -> pa.ChunkedArray:
 
     Other spellings of dates are ambiguous, as 1/2/2024 is, and refused.
     """
-    error: Exception = ValueError(f"'{texts[0]}' is no number and no date as 2024-05-31T10:30:00Z")
+    wrong = 0  # number of the row that does not fit
     for kind in TIMES:
-        try:
-            texts[:1].cast(kind)
-        except pa.ArrowInvalid:
+        if not _fits(texts[:1], kind):
             continue
-        try:
+        if _fits(texts, kind):
             return texts.cast(kind)
-        except pa.ArrowInvalid as failed:
-            error = failed
-    raise error
+        wrong = _first_wrong(texts, kind)
+    like = f"as '{texts[0]}' of row 1" if wrong else "as 2024-05-31T10:30:00Z"
+    raise ValueError(f"row {wrong + 1:,} of data, '{texts[wrong]}', is no number or date {like}")
+
+
+def _fits(texts: pa.ChunkedArray, kind: pa.DataType) -> bool:
+    try:
+        texts.cast(kind)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _first_wrong(texts: pa.ChunkedArray, kind: pa.DataType) -> int:
+    """Number of the first text that is not of a kind, if not all are; found by halving."""
+    start, length = 0, len(texts)
+    while length > 1:
+        half = length // 2
+        if _fits(texts.slice(start, half), kind):
+            start, length = start + half, length - half
+        else:
+            length = half
+    return start
 
 
 def _read_items(path: Path, options: argparse.Namespace, wanted: Iterable[str]) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from recbole_missrec.map.readings import choose_rows, read
 from recbole_missrec.map.typical import typical_items, typical_words
 from recbole_missrec.model.missrec import MISSRec
 from recbole_missrec.quick_start import restore
-from recbole_missrec.trainer.checkpoint import load_checkpoint
+from recbole_missrec.trainer.checkpoint import load_checkpoint, load_weights
 from recbole_missrec.words import names, say
 
 TYPICAL = 4  # items of an interest
@@ -77,7 +77,7 @@ def write_map(checkpoint: str, options: dict[str, str]) -> Path:
     if stored["config"]["structure"] == "no_interests":
         raise UsageError(f"{checkpoint}: of --structure=no_interests; there are none to look at")
     trainer, (_, _, test_data) = restore(checkpoint, stored, options)
-    trainer._load(checkpoint, stored)
+    load_weights(checkpoint, stored, trainer.model, trainer.data_identity)
     seed, epoch = stored["config"]["seed"], stored["epoch"]
     origin = f"Trained with seed {seed}, epoch {epoch} (from 0)" if epoch >= 0 else "Not trained"
     page = render(collect(trainer.model.eval(), test_data._dataset, given, origin))

@@ -253,11 +253,15 @@ def replaced(old: str, new: str) -> Callable[[Path], object]:
             (),
             "s.csv: CSV parse error: Row #2: Expected 4 columns",
         ),
-        (replaced(",10,", ",ten,"), (), "--time when: Failed to parse string: 'ten'"),
+        (
+            replaced(",10,", ",ten,"),
+            (),
+            "--time when: row 2 of data, 'ten', is no number or date as '30' of row 1",
+        ),
         (
             replaced(",30,", ",31/5/2024,"),
             (),
-            "--time when: '31/5/2024' is no number and no date as",
+            "--time when: row 1 of data, '31/5/2024', is no number or date as 2024-05-31T10",
         ),
         (replaced(",10,", ",nan,"), (), "--time when: row 2 of data has no time"),
         (lambda path: path.write_text("who,what,when\n"), (), "s.csv: no rows of data"),
