@@ -72,8 +72,8 @@ class ResumableTrainer(Base):
         if self._resumed is None:
             self._save_resume_state(train_data, epoch)
             return
-        shuffles = torch.atleast_2d(self._resumed["shuffle"].cpu())
-        for generator, state in zip(_generators(train_data), shuffles, strict=True):
+        states = _shuffles(self._resumed)
+        for generator, state in zip(_generators(train_data), states, strict=True):
             generator.set_state(state)
         set_random_state(self._resumed["random"][processes.rank()])
         self._resumed = None
@@ -125,7 +125,7 @@ class ResumableTrainer(Base):
             if self._average:
                 self._average.load_state(state["average"])
             sum(epoch["seconds"] for epoch in state["curve"])
-            for shuffle in torch.atleast_2d(state["shuffle"].cpu()):
+            for shuffle in _shuffles(state):
                 torch.Generator().set_state(shuffle)
             set_random_state(state["random"][processes.rank()])
         except Exception as error:  # each of these fails in its own way
@@ -144,6 +144,11 @@ class ResumableTrainer(Base):
 def floats(figures: Mapping[str, Any]) -> dict[str, float]:
     """As checkpoints and JSON keep them: RecBole's are NumPy's."""
     return {name: float(value) for name, value in figures.items()}
+
+
+def _shuffles(state: Mapping[str, Any]) -> list[torch.Tensor]:
+    """State of each generator that shuffles, copied: torch 2.13 crashes on a row of a tensor."""
+    return [row.clone() for row in torch.atleast_2d(state["shuffle"].cpu())]
 
 
 def _generators(train_data: Any) -> list[torch.Generator]:
