@@ -137,6 +137,9 @@ def intervals(study: Study) -> Table:
 def sliced(study: Study, by: str) -> pd.DataFrame:
     """The headline metric of each label in each slice of the users.
 
+    The slices are those of the first run: what the files say of a target may differ between runs,
+    as when pictures came to the data set in between.
+
     Args:
         study: the runs.
         by: a key of `SLICES`.
@@ -146,10 +149,12 @@ def sliced(study: Study, by: str) -> pd.DataFrame:
     """
     if study.caveat:
         return pd.DataFrame()
-    parts = {
-        label: slices(frames, by, *METRICS[HEADLINE], resamples=SLICE_RESAMPLES)
-        for label, frames in study.frames.items()
-    }
+    (first, *_), *_ = study.frames.values()
+    of_target = first.set_index(["user", "target"])[by]
+    parts = {}
+    for label, frames in study.frames.items():
+        alike = [frame.drop(columns=by).join(of_target, on=["user", "target"]) for frame in frames]
+        parts[label] = slices(alike, by, *METRICS[HEADLINE], resamples=SLICE_RESAMPLES)
     return pd.concat(parts, names=["label", None]).reset_index("label")
 
 
@@ -169,7 +174,10 @@ def slice_table(study: Study, by: str, found: pd.DataFrame) -> Table:
         f"{study.dataset}: {HEADLINE} {SLICES[by]}",
         [by, "users", *study.runs],
         rows,
-        ("In brackets: 95 % bootstrap intervals over users.",),
+        (
+            "In brackets: 95 % bootstrap intervals over users. Users are in the slices that the "
+            "first run names.",
+        ),
     )
 
 

@@ -4,7 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from recbole_missrec.report import figures, run_tables, tables
 from recbole_missrec.report.published import published
@@ -132,6 +134,30 @@ def test_slices(study: Study) -> None:
         "1.0000 [1.0000, 1.0000]", "1.0000 [1.0000, 1.0000]", ".0000 [.0000, .0000]"
     ]  # fmt: skip
     assert [row.split()[0] for row in rows[1][2:]] == [".8000", ".0000", ".0000"]
+
+
+def test_slices_are_those_of_the_first_run(tmp_path: Path) -> None:
+    plan = [planned("SASRec", 1, "a1"), planned("SASRec", 2, "a2"), planned("MISSRec", 1, "b1")]
+    write_plan(tmp_path, plan)
+    for run in plan:
+        write_run(tmp_path, run, [0, 20, 0])
+    for name, column, value in (
+        ("a2", "modalities", "image"),
+        ("b1", "modalities", ""),
+        ("b1", "popularity", 9),
+    ):
+        table = parquet.read_table(tmp_path / f"{name}.parquet")
+        field = table.schema.field(column)
+        values = pa.array([value] * table.num_rows, field.type)
+        table = table.set_column(table.column_names.index(column), field, values)
+        parquet.write_table(table, tmp_path / f"{name}.parquet")
+    (study,) = studies(read_results(tmp_path)[0])
+
+    for by, of_users in (("modalities", ["text,image", "text"]), ("popularity", ["0", "1-2"])):
+        rows = texts(tables.slice_table(study, by, tables.sliced(study, by)))
+        assert [row[0] for row in rows] == of_users
+        for row in rows:
+            assert row[2] == row[3] != "–"
 
 
 def test_beyond_accuracy_with_a_run_that_lacks_it(study: Study) -> None:
