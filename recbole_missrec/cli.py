@@ -3,6 +3,7 @@
 import importlib
 import logging
 import os
+import shlex
 import sys
 import threading
 import warnings
@@ -42,7 +43,8 @@ Train and evaluate MISSRec, or any RecBole model, on the same split, candidates 
                       Instruments, Arts, Office, ml-100k, ml-1m, ml-20m, ml-25m, pantry-sample
   --model=NAME        MISSRec (default), or on the same features UniSRec, VQRec, SASRecContent,
                       LastItem; or a model of RecBole: SASRec, GRU4Rec, BERT4Rec, Pop ...
-  --config_files=...  YAML files of options, separated by spaces; later ones win
+  --config_files=...  YAML files of options, separated by spaces, quoted if they hold
+                      some; later ones win
   --resume=FILE       go on with an interrupted run, from saved/*.resume, to the same figures
   --nproc=N           train in N processes, as `torchrun --nproc_per_node=N` does; over several
                       machines with RecBole's --world_size, --ip, --port and --group_offset
@@ -143,11 +145,18 @@ def _train(options: dict[str, str]) -> int:
         Config(
             options.pop("model", None),
             options.pop("dataset", None),
-            options.pop("config_files", "").split(),
+            _files(options.pop("config_files", "")),
             command_line=options,
         )
     )
     return 0
+
+
+def _files(names: str) -> list[str]:
+    try:
+        return shlex.split(names)
+    except ValueError as error:  # a quote that is not closed
+        raise UsageError(f"--config_files={names}: {error}; quote names that hold it") from error
 
 
 def _of_checkpoint(command: str, run: str) -> Callable[[list[str]], int]:

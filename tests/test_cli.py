@@ -181,6 +181,7 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Refused:
         ("--epochs --seed=1", "--epochs: has no value; write --epochs=value"),
         ("--seed=1 --seed=2", "--seed: given twice, as '1' and '2'"),
         ("--config_files=none.yaml", "--config_files: cannot read none.yaml: No such file or dir"),
+        ("--config_files=it's.yaml", "--config_files=it's.yaml: No closing quotation; quote names"),
     ],
 )
 def test_option_that_is_refused(refused: Refused, words: str, message: str) -> None:

@@ -26,6 +26,7 @@ import psutil
 from recbole_missrec.comparison.plan import Run
 from recbole_missrec.errors import UsageError
 from recbole_missrec.files import check_writable, replacing
+from recbole_missrec.trainer.checkpoint import LEAVES_TRAINING
 
 INTERRUPTED = 130
 # glibc keeps what is freed, in large pages, instead of giving it back and fetching it anew at each
@@ -120,10 +121,15 @@ def _words(run: Run, work: Path) -> list[str]:
         f"--result_file={work / 'result.json'}",
         f"--per_user={work / 'per_user.parquet'}",
         f"--checkpoint_dir={work}",
-        "--show_progress=False",
     ]
+    options = dict(run.options)
+    if "show_progress" not in options:
+        outputs.append("--show_progress=False")
     begun = sorted(work.glob("*.resume"), key=lambda path: path.stat().st_mtime)
-    return ([f"--resume={begun[-1]}"] if begun else run.words) + outputs
+    if begun:  # what may be otherwise than it was, as where the data are now
+        free = [f"--{key}={value}" for key, value in options.items() if key in LEAVES_TRAINING]
+        return [f"--resume={begun[-1]}", *free, *outputs]
+    return run.words + outputs
 
 
 def _keep(run: Run, out: Path, work: Path, seconds: float, checkpoint: bool) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -23,6 +24,7 @@ from recbole_missrec.trainer.checkpoint import LEAVES_FIGURES
 FORMAT = "recbole-missrec comparison 1"
 EVERY = "all"  # MODEL:all stands for the model and each of its ablations
 DECIDED = ("model", "dataset", "seed", "config_files", "resume", "result_file", "per_user")
+DECIDED += ("checkpoint_dir",)
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Run:
         """Command line of the run."""
         words = [f"--model={self.model}", f"--dataset={self.dataset}", f"--seed={self.seed}"]
         if self.config_files:
-            words.append(f"--config_files={' '.join(self.config_files)}")
+            words.append(f"--config_files={shlex.join(self.config_files)}")
         return words + [f"--{key}={value}" for key, value in self.options]
 
 
@@ -85,12 +87,16 @@ def plan_runs(
         The runs, each once: a variant with all the options of another has no row of its own.
 
     Raises:
-        UsageError: an unknown model, ablation, data set, option or value.
+        UsageError: an unknown model, ablation, data set, option or value, or two files of one name.
     """
     variants = [variant for model in models for variant in _variants(model)]
-    for key in DECIDED:
-        if key in options:
-            raise UsageError(f"--{key}={options[key]}: each run of a comparison has its own")
+    of_label: dict[str, tuple[str, ...]] = {}
+    for label, files in variants:
+        if of_label.setdefault(label, files) != files:
+            raise UsageError(
+                f"--models: {label} is {' '.join(of_label[label])} and {' '.join(files)}; give one "
+                "of the files another name"
+            )
     runs: dict[str, Run] = {}
     for dataset, (label, files), seed in product(datasets, variants, seeds):
         run = plan_run(label, label.partition(":")[0], dataset, seed, files, options)
@@ -125,8 +131,11 @@ def plan_run(
     """Check the configuration of a run and take its digest.
 
     Raises:
-        UsageError: as ``Config`` and ``find_files``.
+        UsageError: an option that each run has of its own, or as ``Config`` and ``find_files``.
     """
+    for key in DECIDED:
+        if key in options:
+            raise UsageError(f"--{key}={options[key]}: each run of a comparison has its own")
     config = Config(model, dataset, config_files, command_line={**options, "seed": str(seed)})
     find_files(config)
     identity = {

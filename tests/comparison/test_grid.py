@@ -119,7 +119,9 @@ def test_a_grid_that_is_told_to_end_ends_its_runs(shop: Path) -> None:
 @pytest.mark.slow  # seven interpreters start
 def test_a_killed_grid_goes_on(shop: Path) -> None:
     # Pop is done first; MISSRec has enough epochs to be killed in the middle of them
-    models = ("Pop,MISSRec:small.yaml", "--seeds=1,2")
+    Path("my options").mkdir()
+    Path("small.yaml").rename("my options/small.yaml")
+    models = ("Pop,MISSRec:my options/small.yaml", "--seeds=1,2")
     kill_after_first_result([sys.executable, SCRIPT, *words(shop, *models)])
     ((key, first),) = results().items()
     assert key == ("Pop", 1)

@@ -67,6 +67,16 @@ def test_a_file_of_options_is_a_model_of_its_own(shop: Path, tmp_path: Path) -> 
     assert wide.digest == digest(shop, "SASRec", hidden_size="40")  # only what it says counts
 
 
+def test_two_files_of_one_name_are_not_two_seeds_of_a_row(shop: Path, tmp_path: Path) -> None:
+    for folder, size in (("a", 40), ("b", 48)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "wide.yaml").write_text(f"hidden_size: {size}\n")
+    first, second = (f"SASRec:{tmp_path / folder / 'wide.yaml'}" for folder in "ab")
+    with pytest.raises(UsageError, match=f"--models: SASRec:wide is {tmp_path}/a/wide.yaml and "):
+        plan(shop, first, second)
+    assert len(plan(shop, first, first)) == 1
+
+
 def test_a_digest_changes_with_options_and_seed(shop: Path) -> None:
     others = [
         digest(shop, temperature="0.2"),
@@ -115,6 +125,7 @@ def test_a_digest_changes_with_interactions_and_features(shop: Path, tmp_path: P
         ("MISSRec", {"temprature": "1"}, "--temprature: MISSRec has no such option"),
         ("MISSRec", {"seed": "3"}, "--seed=3: each run of a comparison has its own"),
         ("MISSRec", {"result_file": "r.json"}, "--result_file=r.json: each run"),
+        ("MISSRec", {"checkpoint_dir": "kept"}, "--checkpoint_dir=kept: each run"),
     ],
 )
 def test_refusals(shop: Path, model: str, options: dict[str, str], message: str) -> None:

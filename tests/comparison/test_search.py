@@ -91,6 +91,10 @@ def test_a_search_is_resumed_and_chooses_on_validation(
         (["--models=Pop", "--datasets=tiny", "--out=o"], "has no space for 'Pop'; "),
         (["--models=SASRec", "--datasets=tiny", "--out=o", "--trials=0"], "--trials=0: must be"),
         (["--models=SASRec", "--datasets=tiny"], "--out is missing"),
+        (
+            ["--models=SASRec", "--datasets=tiny", "--out=o", "--result_file=r.json"],
+            "--result_file=r.json: each run of a comparison has its own",
+        ),
     ],
 )
 def test_refusals(
