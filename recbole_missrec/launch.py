@@ -1,9 +1,12 @@
 """RecBole's own flags for several processes, carried out by PyTorch's launcher."""
 
+import logging
 import os
-import subprocess
-import sys
 from collections.abc import Mapping
+
+from torch.distributed import run as torchrun
+from torch.distributed.elastic.multiprocessing.api import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 from recbole_missrec.errors import UsageError
 
@@ -15,13 +18,14 @@ FLAGS = ("nproc", "world_size", "ip", "port", "group_offset")
 def launch(options: Mapping[str, str]) -> int:
     """Run a command line in several processes and wait for them.
 
-    ``torchrun`` with the same options does the same.
+    ``torchrun`` with the same options does the same, and writes a traceback of its own after the
+    message of a process that fails.
 
     Args:
         options: of the command line, those of `FLAGS` among them.
 
     Returns:
-        Exit status: that of the first process that failed, else 0.
+        Exit status: that of the first process that failed, 130 if interrupted, else 0.
 
     Raises:
         UsageError: a flag that is no number, or numbers that do not fit each other.
@@ -41,11 +45,16 @@ def launch(options: Mapping[str, str]) -> int:
     else:
         words.append("--standalone")
     run = [f"--{key}={value}" for key, value in options.items() if key not in FLAGS]
-    threads = max(1, (os.cpu_count() or 1) // here)
-    return subprocess.call(
-        [sys.executable, "-m", "torch.distributed.run", *words, "-m", "recbole_missrec", *run],
-        env={"OMP_NUM_THREADS": str(threads)} | os.environ,
-    )
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // here)))
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    try:
+        torchrun.run(torchrun.parse_args([*words, "-m", "recbole_missrec", *run]))
+    except ChildFailedError as error:
+        status = error.get_first_failure()[1].exitcode
+        return status if status > 0 else 128 - status  # killed by a signal
+    except SignalException:
+        return 130
+    return 0
 
 
 def _number(options: Mapping[str, str], key: str, default: int) -> int:

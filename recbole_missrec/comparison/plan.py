@@ -23,8 +23,12 @@ from recbole_missrec.trainer.checkpoint import LEAVES_FIGURES
 
 FORMAT = "recbole-missrec comparison 1"
 EVERY = "all"  # MODEL:all stands for the model and each of its ablations
-DECIDED = ("model", "dataset", "seed", "config_files", "resume", "result_file", "per_user")
-DECIDED += ("checkpoint_dir",)
+DECIDED: tuple[str, ...] = ("model", "dataset", "seed", "config_files", "checkpoint_dir", "resume")
+DECIDED += ("result_file", "per_user")
+
+# Kinds of files that RecBole's models read beside interactions; their columns choose what is read,
+# and the per-user results name the category of an item.
+ATOMIC = ("item", "user", "kg", "link", "net")
 
 
 @dataclass(frozen=True)
@@ -144,7 +148,7 @@ def plan_run(
         "options": {
             key: value for key, value in config.resolved.items() if key not in LEAVES_FIGURES
         },
-        "data": {path.name: file_digest(path) for path in _data_files(config)},
+        "data": [file_digest(path) for path in _data_files(config)],
         "code": code_digest(module_of(model)),
         "versions": versions(),
     }
@@ -154,13 +158,16 @@ def plan_run(
 
 
 def _data_files(config: Config) -> list[Path]:
+    """Files that a run may read, those that are there, in a fixed order."""
     parts = domains(config)
     files = [path for domain in parts for path in domain.interactions()]
+    more = [domain.folder / f"{domain.name}.{kind}" for domain in parts for kind in ATOMIC]
     if config.is_own_model:
-        paths = [domain.features(m) for domain in parts for m in config["modalities"]]
-        files += [path for path in paths if path.is_file()]
+        for domain in parts:
+            for modality in config["modalities"]:
+                more += [domain.features(modality), domain.augmented(modality)]
         files += [Path(config["pretrained"])] if config["pretrained"] else []
-    return files
+    return files + [path for path in more if path.is_file()]
 
 
 @cache

@@ -19,14 +19,14 @@ class WeightAverage:
     Args:
         model: its parameters that require a gradient are averaged.
         decay: of the average, below 1; 0.99 looks back some 100 steps.
-        optimizer: after whose steps the average moves.
+        optimizers: after whose steps the average moves.
 
     Attributes:
         average: values of the parameters that are not in the model now.
         steps: how many were averaged.
     """
 
-    def __init__(self, model: nn.Module, decay: float, optimizer: torch.optim.Optimizer) -> None:
+    def __init__(self, model: nn.Module, decay: float, *optimizers: torch.optim.Optimizer) -> None:
         self.decay = decay
         self.steps = 0
         self._weights: list[Tensor] = [
@@ -34,7 +34,8 @@ class WeightAverage:
         ]
         self.average = [weight.detach().clone() for weight in self._weights]
         self._in_model = False
-        optimizer.register_step_post_hook(self._update)
+        for optimizer in optimizers:
+            optimizer.register_step_post_hook(self._update)
 
     @torch.no_grad()
     def _update(self, *_: Any) -> None:

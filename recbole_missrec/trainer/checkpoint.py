@@ -28,7 +28,7 @@ OF_A_TRAINED_MODEL = {"epoch": int}
 OF_A_RUN = {
     **{"epoch": int, "best_epoch": int, "cur_step": int, "best_valid_score": float},
     **{"best_valid_result": dict, "curve": list, "optimizer": dict, "random": list},
-    "shuffle": torch.Tensor,
+    **{"counters": dict, "shuffle": torch.Tensor},
 }
 
 

@@ -52,6 +52,21 @@ class ResumableTrainer(Base):
         """Beside the best checkpoint."""
         return Path(self.saved_model_file).with_suffix(".resume")
 
+    @property
+    def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """By attribute; where a trainer has several, ``optimizer`` is now the one, now another."""
+        found = {k: v for k, v in vars(self).items() if isinstance(v, torch.optim.Optimizer)}
+        if len(found) > 1:
+            del found["optimizer"]
+        return found
+
+    @property
+    def _counters(self) -> dict[str, Any]:
+        """What a model of RecBole keeps beside its weights: numbers and tensors, such as steps."""
+        if self.config.is_own_model:
+            return {}
+        return {key: value for key, value in vars(self.model).items() if _is_counter(value)}
+
     def _state(self) -> dict[str, Any]:
         return {
             "model": self.config["model"],
@@ -88,7 +103,8 @@ class ResumableTrainer(Base):
             "best_valid_result": floats(self.best_valid_result or {}),
             "cur_step": self.cur_step,
             "curve": self.curve,
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": {name: o.state_dict() for name, o in self._optimizers.items()},
+            "counters": self._counters,
             "average": self._average.state() if self._average else None,
             "shuffle": torch.stack([g.get_state() for g in _generators(train_data)]),
             "random": processes.of_all(random_state()),  # draws of dropout differ
@@ -121,7 +137,9 @@ class ResumableTrainer(Base):
         self.saved_model_file = str(Path(path).with_suffix(".pth"))
         self._load(path, state)
         try:
-            self.optimizer.load_state_dict(state["optimizer"])
+            for name, optimizer in self._optimizers.items():
+                optimizer.load_state_dict(state["optimizer"][name])
+            vars(self.model).update(state["counters"])
             if self._average:
                 self._average.load_state(state["average"])
             sum(epoch["seconds"] for epoch in state["curve"])
@@ -144,6 +162,10 @@ class ResumableTrainer(Base):
 def floats(figures: Mapping[str, Any]) -> dict[str, float]:
     """As checkpoints and JSON keep them: RecBole's are NumPy's."""
     return {name: float(value) for name, value in figures.items()}
+
+
+def _is_counter(value: Any) -> bool:
+    return type(value) in (int, float) or isinstance(value, torch.Tensor) and not value.is_sparse
 
 
 def _shuffles(state: Mapping[str, Any]) -> list[torch.Tensor]:

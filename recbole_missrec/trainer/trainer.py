@@ -49,7 +49,7 @@ class HookedTrainer(ResumableTrainer):
         self._resumed: dict[str, Any] | None = None
         self._trained = [weight for weight in model.parameters() if weight.requires_grad]
         decay = config["ema_decay"]
-        self._average = WeightAverage(model, decay, self.optimizer) if decay else None
+        self._average = WeightAverage(model, decay, *self._optimizers.values()) if decay else None
 
     # --- training ---------------------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 """Which runs a comparison has, and what their digests depend on."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -94,7 +95,7 @@ def test_a_digest_does_not_change_with_places_and_batches_of_evaluation(
     same = {
         digest(shop),
         digest(elsewhere),
-        digest(shop, checkpoint_dir=str(tmp_path)),
+        digest(shop, use_gpu="False"),
         digest(shop, eval_batch_size="7"),
         digest(shop, modalities="[text, image]"),  # the default
     }
@@ -110,6 +111,12 @@ def test_a_digest_changes_with_interactions_and_features(shop: Path, tmp_path: P
     assert digest(features) != first["MISSRec"]
     assert digest(features, "SASRec") == first["SASRec"]  # which reads none
     assert digest(features, modalities="[image]") == digest(shop, modalities="[image]")
+    (features / "tiny" / "augmented").mkdir()
+    before = digest(features), digest(features, "SASRec")
+    shutil.copy(shop / "tiny" / "tiny.text.safetensors", features / "tiny" / "augmented")
+    assert digest(features) != before[0] and digest(features, "SASRec") == before[1]
+    (features / "tiny" / "tiny.item").write_text("item_id:token\tclass:token\ni0\ttea\n")
+    assert digest(features, "SASRec") != before[1]
     more = write_tiny_shop(tmp_path / "more")
     with (more / "tiny" / "tiny.inter").open("a") as interactions:
         interactions.write("u0\ti9\t99\n")

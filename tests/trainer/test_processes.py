@@ -177,6 +177,17 @@ def test_a_process_that_fails_ends_the_others(shops: Path, tmp_path: Path) -> No
     assert "recbole-missrec: process 1: --modalities" in done.stderr
 
 
+@pytest.mark.slow
+def test_a_message_and_its_status_come_through(shops: Path, tmp_path: Path) -> None:
+    words = [f"--{key}={value}" for key, value in options(shops, {"dataset": "one"}).items()]
+    done = run(
+        tmp_path, "recbole_missrec", *words, "--modalities=[smell]", "--nproc=2", processes=1
+    )
+    assert done.returncode == 2
+    assert "recbole-missrec: --modalities" in done.stderr
+    assert "Traceback" not in done.stderr and "ChildFailedError" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -151,6 +151,38 @@ def test_an_interrupted_run_goes_on_to_the_same_figures(
     assert figures(json.loads(Path("cut.json").read_text())) == figures(expected)
 
 
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [
+        ("RecVAE", {}),  # of two optimizers
+        ("RecVAE", {"ema_decay": 0.5}),
+        ("MultiVAE", {}),  # it counts its steps
+        ("LDiffRec", {}),  # it keeps the losses of its steps, too
+    ],
+)
+def test_what_a_model_of_recbole_keeps_beside_its_weights_is_resumed(
+    shop: Path, monkeypatch: pytest.MonkeyPatch, model: str, options: dict[str, Any]
+) -> None:
+    options = {"epochs": 3, "learning_rate": 0.01, **options}
+    expected = run(shop, model, **options, checkpoint_dir="whole")
+    assert len({epoch["valid"]["ndcg@10"] for epoch in expected["curve"]}) == 3
+    original = get_model(model).calculate_loss
+
+    def calculate_loss(self: Any, *given: Any, **more: Any) -> Any:
+        (state,) = Path("cut").glob("*.resume")
+        if load_checkpoint(state)["epoch"] == 2:
+            raise KeyboardInterrupt
+        return original(self, *given, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(get_model(model), "calculate_loss", calculate_loss)
+        words = tiny_words(shop, model, **options, checkpoint_dir="cut", result_file="cut.json")
+        assert main(words) == 130
+    (state,) = Path("cut").glob("*.resume")
+    assert main([f"--resume={state}"]) == 0
+    assert figures(json.loads(Path("cut.json").read_text())) == figures(expected)
+
+
 def test_what_a_resumed_run_refuses(
     shop: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
