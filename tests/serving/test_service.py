@@ -91,6 +91,7 @@ def test_the_calls_are_described(served: httpx.Client) -> None:
 
 
 ASKED = {"model": "MISSRec", "history": ["i3"]}
+JSON = {"content-type": "application/json"}
 
 
 @pytest.mark.parametrize(
@@ -118,6 +119,17 @@ def test_bad_calls(served: httpx.Client, status: int, asked: dict, message: str)
 
 def test_more_bad_calls(served: httpx.Client) -> None:
     assert served.post("/api/recommend", content=b"{").status_code == 422
+    for odd, place in (
+        ('"topk": NaN', ["body", "topk"]),
+        ('"topk": 1e999', ["body", "topk"]),
+        (r'"item": "\ud800"', ["body", "item"]),
+        (r'"\ud800": 1', ["body"]),
+    ):
+        body = f'{{"model": "x", "history": [], {odd}}}'
+        answer = served.post("/api/recommend", content=body, headers=JSON)
+        (wrong,) = answer.json()["detail"]
+        assert answer.status_code == 422
+        assert wrong["loc"] == place and set(wrong) == {"type", "loc", "msg"}
     assert served.get("/api/recommend").status_code == 405
     assert served.get("/nothing").status_code == 404
     endless = (b" " * 1024 for _ in range(1000))  # without a length that tells
