@@ -200,6 +200,9 @@ def test_checkpoints_that_cannot_be_used(shop: Path, trained: Path, refused: Ref
         interactions.write("u1\ti3\t99\n")
     said = refused("recommend", trained / "MISSRec.pth", "--history=i3", "--data_path=data")
     assert said.endswith("MISSRec.pth: trained on other items, interactions or features")
+    (copy / "tiny.inter").write_text("user_id:token\titem_id:token\ttimestamp:float\n")
+    said = refused("recommend", trained / "MISSRec.pth", "--history=i3", "--data_path=data")
+    assert said.startswith("--dataset=tiny --model=MISSRec: RecBole refuses them: ValueError: ")
 
 
 @pytest.mark.parametrize("command", ["recommend", "similar", "explain"])

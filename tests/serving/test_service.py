@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from recbole_missrec.cli import main
+from recbole_missrec.serving import shelf
 from recbole_missrec.serving.recommender import Recommender
 from recbole_missrec.serving.service import LONGEST, MOST_BYTES
 from tests.map.test_item_files import picture
@@ -203,6 +204,24 @@ def test_a_checkpoint_is_exchanged_and_items_added_without_losing_a_request(
     assert {status for status, _ in answers} == {200}
     assert said.count("now has changed and is loaded anew") == 2
     assert "now is kept as it was: " in said and "damaged, or not a checkpoint" in said
+
+
+def test_an_error_of_any_kind_keeps_the_old_model(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(trained / "UniSRec.pth", "now.pth")
+    models = shelf.Shelf(["now.pth"], {}, {"titles": "", "pictures": "", "approximate": False})
+    before = models.take("now")
+
+    def fail(*how: object) -> None:
+        raise MemoryError("too large")
+
+    monkeypatch.setattr(shelf, "Served", fail)
+    os.utime("now.pth", (0, 0))
+    capsys.readouterr()
+    models.refresh()
+    assert "now is kept as it was: MemoryError('too large')" in capsys.readouterr().err
+    assert models.take("now") is before
 
 
 def test_bad_input(trained: Path, refused: Callable[..., str]) -> None:
