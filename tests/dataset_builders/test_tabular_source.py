@@ -172,10 +172,16 @@ def test_core_and_name(tmp_path: Path) -> None:
         build(tabular, tmp_path / "s.csv", *ROLES, "--core", "3", cache=tmp_path)
 
 
-def test_a_token_that_recbole_takes_for_nothing_is_refused_on_writing(tmp_path: Path) -> None:
-    content = build(tabular, write_sales(tmp_path / "s.csv"), *ROLES, cache=tmp_path)
-    with pytest.raises(UsageError, match="item_id 'NA': RecBole cannot read this token back"):
+@pytest.mark.parametrize("token", ["NA", "a\0b", "a\tb"])
+def test_a_token_that_recbole_takes_for_another_is_refused_on_writing(
+    tmp_path: Path, token: str
+) -> None:
+    table = write_sales(tmp_path / "s.parquet")
+    pd.read_parquet(table).replace({"NA": token}).to_parquet(table)
+    content = build(tabular, table, *ROLES, cache=tmp_path)
+    with pytest.raises(UsageError) as error:
         written(content, tmp_path / "out")
+    assert str(error.value) == f"item_id {token!r}: RecBole cannot read this token back"
 
 
 ITEMS = ("--items", "goods.csv", "--item-key", "sku")
