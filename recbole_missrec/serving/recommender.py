@@ -197,8 +197,10 @@ class Recommender:
     def _popular(self, rows: int, k: int, offered: Tensor) -> Ranking:
         """The most popular items for every row."""
         counts = self.catalogue.popularity.double().masked_fill(~offered, -torch.inf)
-        values, items = counts.topk(min(k, len(counts)))
-        best = in_order(Best(items[None], values[None]))
+        # of as many interactions the first row, or another k would choose others
+        order = counts * len(counts) - torch.arange(len(counts))
+        items = order.topk(min(k, len(counts))).indices
+        best = in_order(Best(items[None], counts[items][None]))
         short = (0, k - len(items))
         return Ranking(
             torch.nn.functional.pad(best.items, short).repeat(rows, 1),
