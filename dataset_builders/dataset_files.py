@@ -119,7 +119,7 @@ def check_name(name: str) -> None:
 def _check_tokens(column: str, tokens: np.ndarray) -> None:
     """RecBole reads tokens through pandas, which would take these for something else."""
     values = pd.Series(tokens, dtype=object)
-    lost = values.str.contains(r'[\t\r\n"]').to_numpy() | values.isin(STR_NA_VALUES).to_numpy()
+    lost = values.str.contains(r'[\t\r\n\0"]').to_numpy() | values.isin(STR_NA_VALUES).to_numpy()
     if lost.any():
         raise UsageError(f"{column} {tokens[lost.argmax()]!r}: RecBole cannot read this token back")
 

@@ -43,6 +43,10 @@ def reading(where: str) -> Iterator[None]:
         yield
     except (pa.ArrowException, ValueError) as error:  # does not parse or convert, or is not UTF-8
         raise UsageError(f"{where}: {' '.join(str(error).split())}") from error
+    except csv.Error as error:
+        raise UsageError(
+            f"{where}: its header is no line of text ({error}); end lines by LF, not by CR alone"
+        ) from error
     except DAMAGE as error:
         raise UsageError(
             f"{where}: damaged or cut short ({error}); remove it and fetch it again"
@@ -162,11 +166,13 @@ def read_pairs(path: Path) -> list[tuple[str, str]]:
     Time and memory grow as the rows.
 
     Raises:
-        UsageError: fewer columns, a damaged file.
+        UsageError: fewer columns, two of one name, a damaged file.
     """
     names = column_names(path)
     if len(names) < 2:
         raise UsageError(f"{path}: has one column, '{''.join(names)}', not two")
+    if names[0] == names[1]:
+        raise UsageError(f"{path}: both of its columns are named '{names[0]}'; rename one")
     table = read_table(path, {name: TEXT for name in names[:2]})
     return list(zip(*(column.to_pylist() for column in table.columns), strict=True))
 

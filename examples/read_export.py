@@ -31,7 +31,7 @@ def score(item: dict) -> float:
     """As the card's `score` says."""
     dots = {name: float(u @ np.float32(item[name])) for name in parts if item[name]}
     if parts == ["vector"]:
-        total = dots.get("vector", 0.0)
+        total = dots.get("vector", constants.get("null", 0.0))
     else:
         own = np.array([value for name, value in dots.items() if name != "id"])
         if "gate" in constants:

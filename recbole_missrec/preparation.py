@@ -1,5 +1,7 @@
 """Before a run: its data, its model and its trainer, all checked."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from logging import getLogger
 from pathlib import Path
 from typing import Any
@@ -62,7 +64,7 @@ def prepare(config: Config, start: bool = True) -> tuple[Any, tuple[Any, Any, An
     logger = getLogger()
     if config["enable_amp"] and torch.cuda.is_available():
         torch.set_autocast_dtype("cuda", torch.bfloat16)  # as on a CPU; no loss scaling needed
-    try:
+    with recbole_may_refuse(config):
         dataset = get_dataset_class(config)(config)
         identity = data_identity(dataset)  # before the split, which consumes the interactions
         interactions = count_interactions(dataset)
@@ -74,10 +76,6 @@ def prepare(config: Config, start: bool = True) -> tuple[Any, tuple[Any, Any, An
         check_parts(config, loaders)
         init_seed(config["seed"], config["reproducibility"])
         model = get_model(config["model"])(config, loaders[0]._dataset).to(config["device"])
-    except UsageError:
-        raise
-    except Exception as error:  # RecBole lets an option of another type fail wherever it is used
-        raise recbole_refuses(config, error) from error
     if config["pretrained"] and start:
         start_from(config["pretrained"], model, identity["encoders"])
     if config["tune"] == "lora":
@@ -106,6 +104,21 @@ def evaluation_rows(items: int, longest: int) -> int:
         longest: items of a history, at most.
     """
     return max(1, min(SCORES // items, HISTORY_ITEMS // longest))
+
+
+@contextmanager
+def recbole_may_refuse(config: Config) -> Iterator[None]:
+    """Turn whatever RecBole raises into one message.
+
+    Raises:
+        UsageError: RecBole refuses, or what is run says so itself.
+    """
+    try:
+        yield
+    except UsageError:
+        raise
+    except Exception as error:  # RecBole lets an option of another type fail wherever it is used
+        raise recbole_refuses(config, error) from error
 
 
 def recbole_refuses(config: Config, error: Exception) -> UsageError:

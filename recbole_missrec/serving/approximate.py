@@ -41,11 +41,13 @@ class Index:
 
     Attributes:
         files: name -> a faiss index, whose ids are rows of the items.
+        offered: which items can be found, bool ``[items]``.
     """
 
     def __init__(
         self, views: Mapping[str, Tensor], offered: Tensor, raised: Tensor | None = None
     ) -> None:
+        self.offered = offered
         rows = offered.nonzero().squeeze(1)
         self.files = {name: _inverted_file(view, rows) for name, view in views.items()}
         if raised is not None and (offered & raised).any():
@@ -84,7 +86,7 @@ def _inverted_file(view: Tensor, rows: Tensor) -> faiss.IndexIVFFlat:
 def approximate(
     scorer: Scorer, index: Index, u: Tensor, history: History, k: int, exclude: bool = False
 ) -> Best:
-    """The k best of the candidates and, unless they are excluded, of the items of the history.
+    """The k best of the candidates and, unless excluded, of the offered items of the history.
 
     Time of a row is that of searching the index and of scoring some hundred items; memory that of
     the vectors of the candidates of as many rows as are scored together.
@@ -111,7 +113,7 @@ def _approximate(
     """The same for as many rows as are scored together."""
     items = torch.cat([index.candidates(u, max(CANDIDATES, 4 * k)), history.items], 1)
     items = items.sort(1).values  # [rows, candidates]
-    left_out = items == 0
+    left_out = (items == 0) | ~index.offered[items]
     left_out[:, 1:] |= items[:, 1:] == items[:, :-1]  # an item counts once
     scores = scorer.score_own(u, items).cpu()
     held = (items[:, :, None] == history.items[:, None]).any(2)

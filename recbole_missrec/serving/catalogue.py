@@ -85,7 +85,7 @@ def read_item_tokens(path: Path) -> list[str]:
         UsageError: the file cannot be read, or has none.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8"
         raise UsageError(f"{path}: cannot be read: {reason}") from error

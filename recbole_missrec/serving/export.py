@@ -101,6 +101,9 @@ def how_scored(scorer: Any) -> dict[str, Any]:
             formula += "; where column unseen, with a modality, + unseen_bias / temperature"
     else:
         formula = "score = u . v, u being over the temperature already"
+        if model.temperature and model.item_embedding is None:
+            constants["null"] = -1 / model.temperature
+            formula += "; null, -1 / temperature, where the vector is null"
     if "history_bias" in constants:
         formula += (
             "; for an item of the history + history_bias[0] / temperature, for its last item "

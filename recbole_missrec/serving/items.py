@@ -128,6 +128,8 @@ def _rows(
         if modality not in encoders:
             near = nearest(modality, encoders)
             raise UsageError(f"{name}: must be named NAME.MODALITY.safetensors; modality: {near}")
+        if modality in rows:
+            raise UsageError(f"{name}: {modality} is given twice; put all items into one file")
         file = read_features(name)
         if file.encoder != encoders[modality]:
             raise UsageError(f"{name}: of {file.encoder}, but the model reads {encoders[modality]}")

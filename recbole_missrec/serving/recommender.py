@@ -15,6 +15,7 @@ from recbole_missrec.data.domains import domains
 from recbole_missrec.data.locate import find_files
 from recbole_missrec.errors import UsageError
 from recbole_missrec.model.history import History
+from recbole_missrec.preparation import recbole_may_refuse
 from recbole_missrec.quick_start import stored_config
 from recbole_missrec.registry import OWN_MODELS, get_dataset_class, get_model
 from recbole_missrec.serving.catalogue import Catalogue
@@ -104,12 +105,14 @@ class Recommender:
         if len(domains(config)) > 1:
             raise UsageError(f"{path}: trained on several data sets; fine-tune it on one of them")
         find_files(config)
-        dataset = get_dataset_class(config)(config)
-        identity = data_identity(dataset)
-        users = users_of(dataset)
-        popularity = np.bincount(dataset.inter_feat[dataset.iid_field], minlength=dataset.item_num)
-        dataset._change_feat_format()  # as its split would; models read tensors
-        model = get_model(config["model"])(config, dataset).to(config["device"]).eval()
+        with recbole_may_refuse(config):
+            dataset = get_dataset_class(config)(config)
+            identity = data_identity(dataset)
+            users = users_of(dataset)
+            interactions = dataset.inter_feat[dataset.iid_field]
+            popularity = np.bincount(interactions, minlength=dataset.item_num)
+            dataset._change_feat_format()  # as its split would; models read tensors
+            model = get_model(config["model"])(config, dataset).to(config["device"]).eval()
         stored["state_dict"] = without_lora(stored["state_dict"])
         if config["unseen_bias"] and "unseen" not in stored["state_dict"]:
             raise UsageError(
@@ -194,8 +197,10 @@ class Recommender:
     def _popular(self, rows: int, k: int, offered: Tensor) -> Ranking:
         """The most popular items for every row."""
         counts = self.catalogue.popularity.double().masked_fill(~offered, -torch.inf)
-        values, items = counts.topk(min(k, len(counts)))
-        best = in_order(Best(items[None], values[None]))
+        # of as many interactions the first row, or another k would choose others
+        order = counts * len(counts) - torch.arange(len(counts))
+        items = order.topk(min(k, len(counts))).indices
+        best = in_order(Best(items[None], counts[items][None]))
         short = (0, k - len(items))
         return Ranking(
             torch.nn.functional.pad(best.items, short).repeat(rows, 1),

@@ -1,5 +1,6 @@
 """JSON calls over HTTP, and the page that uses them; described by ``/openapi.json``."""
 
+import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
@@ -8,6 +9,7 @@ from typing import Annotated, Any
 
 import anyio.to_thread
 from fastapi import FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -168,6 +170,12 @@ def make_app(shelf: Shelf, hosts: list[str] = LOOPBACK) -> FastAPI:
     @app.exception_handler(UsageError)
     async def refuse(request: Request, error: UsageError) -> JSONResponse:
         return JSONResponse({"detail": str(error)}, 404)
+
+    @app.exception_handler(RequestValidationError)
+    async def refuse_values(request: Request, error: RequestValidationError) -> Response:
+        # without the values: JSON in UTF-8 has no NaN and no half of a surrogate pair
+        told = [{key: wrong[key] for key in ("type", "loc", "msg")} for wrong in error.errors()]
+        return Response(json.dumps({"detail": told}), 422, media_type="application/json")
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     def page() -> HTMLResponse:

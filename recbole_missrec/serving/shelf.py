@@ -188,8 +188,9 @@ class Shelf:
                 self._seen[name] = signature
                 try:
                     self._models[name] = Served(path, *self._how)
-                except UsageError as error:
-                    say(f"{name} is kept as it was: {error}")
+                except Exception as error:  # whatever it is, the others are watched on
+                    why = error if isinstance(error, UsageError) else repr(error)
+                    say(f"{name} is kept as it was: {why}")
                 else:
                     say(f"{name} has changed and is loaded anew")
 

@@ -1,11 +1,11 @@
 """Whom to recommend to: users of the data set, or histories in a file, read part by part."""
 
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import torch
 import torch.nn.functional as F
@@ -110,8 +110,8 @@ def _parquet_parts(file: Any) -> Iterator[pa.Table]:
 
 
 def _lines(file: Any) -> Iterator[bytes]:
-    """Blocks of whole lines, none empty."""
-    rest = b""
+    """Blocks of whole lines, none empty, without a byte order mark."""
+    rest = file.read(len(BOM_UTF8)).removeprefix(BOM_UTF8)
     while block := file.read(BLOCK):
         whole, newline, rest = (rest + block).rpartition(b"\n")
         if newline and whole.strip():
@@ -129,7 +129,8 @@ def _json_parts(file: Any) -> Iterator[pa.Table]:
 
 def _text_parts(file: Any) -> Iterator[pa.Table]:
     for lines in _lines(file):
-        yield pa.table({"user": pd.Series(lines.decode().splitlines()).str.strip().to_numpy()})
+        users = map(str.strip, lines.decode().splitlines())
+        yield pa.table({"user": pa.array(filter(None, users), pa.string())})
 
 
 def requested(part: pa.Table, catalogue: Catalogue, users: Users, longest: int) -> Histories:

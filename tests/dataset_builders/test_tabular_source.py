@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from dataset_builders.sources import tabular
+from dataset_builders.tables import read_pairs
 from recbole_missrec.errors import UsageError
 from tests.dataset_builders.raw_files import build, sequences, write_lines, written
 
@@ -172,10 +173,22 @@ def test_core_and_name(tmp_path: Path) -> None:
         build(tabular, tmp_path / "s.csv", *ROLES, "--core", "3", cache=tmp_path)
 
 
-def test_a_token_that_recbole_takes_for_nothing_is_refused_on_writing(tmp_path: Path) -> None:
-    content = build(tabular, write_sales(tmp_path / "s.csv"), *ROLES, cache=tmp_path)
-    with pytest.raises(UsageError, match="item_id 'NA': RecBole cannot read this token back"):
+@pytest.mark.parametrize("token", ["NA", "a\0b", "a\tb"])
+def test_a_token_that_recbole_takes_for_another_is_refused_on_writing(
+    tmp_path: Path, token: str
+) -> None:
+    table = write_sales(tmp_path / "s.parquet")
+    pd.read_parquet(table).replace({"NA": token}).to_parquet(table)
+    content = build(tabular, table, *ROLES, cache=tmp_path)
+    with pytest.raises(UsageError) as error:
         written(content, tmp_path / "out")
+    assert str(error.value) == f"item_id {token!r}: RecBole cannot read this token back"
+
+
+def test_pairs_of_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    table = write_lines(tmp_path / "tags.tsv", ["id\tid", "1\tjazz"])
+    with pytest.raises(UsageError, match="tags.tsv: both of its columns are named 'id'; rename"):
+        read_pairs(table)
 
 
 ITEMS = ("--items", "goods.csv", "--item-key", "sku")
@@ -266,6 +279,11 @@ def replaced(old: str, new: str) -> Callable[[Path], object]:
         (replaced(",10,", ",nan,"), (), "--time when: row 2 of data has no time"),
         (lambda path: path.write_text("who,what,when\n"), (), "s.csv: no rows of data"),
         (lambda path: path.write_text(""), (), "--user who: no column of s.csv; "),
+        (
+            lambda path: path.write_bytes(path.read_bytes().replace(b"\n", b"\r")),
+            (),
+            "end lines by LF, not by CR alone",
+        ),
         (
             lambda path: path.write_bytes(b"who,what,when\n\xff,b,1\n"),
             (),

@@ -54,7 +54,7 @@ def test_users_of_a_file_in_parts(
     histories = read_histories(shop)
     given = {"u3": histories["u3"], "u29": histories["u29"], "nobody": []}
     if kind == "txt":
-        Path("users.txt").write_text("u3\nu29\nnobody\n")
+        Path("users.txt").write_text("\ufeffu3\n\n \nu29\nnobody\n\n")
     else:
         given |= {"other": ["i4", "zz"]}
         rows = [
@@ -66,7 +66,7 @@ def test_users_of_a_file_in_parts(
         if kind == "parquet":
             pd.DataFrame(rows)[["history", "user"]].to_parquet("users.parquet")
         else:
-            Path("users.jsonl").write_text("\n".join(map(json.dumps, rows)))
+            Path("users.jsonl").write_text("\ufeff" + "\n".join(map(json.dumps, rows)))
     words = [f"--users=users.{kind}", f"--out={out}", "--topk=4"]
     assert main(["recommend", str(trained / "MISSRec.pth"), *words]) == 0
     if out.endswith("parquet"):
@@ -82,7 +82,7 @@ def test_users_of_a_file_in_parts(
 
 
 def test_candidates_and_filter(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    Path("some.txt").write_text("i3\ni8\nxx\ni12\n\n")
+    Path("some.txt").write_text("\ufeffi3\ni8\nxx\ni12\n\n")
     words = ["recommend", str(trained / "UniSRec.pth"), "--history=i3"]
     for more, expected in (
         (["--candidates=some.txt"], {"i3", "i8", "i12"}),
@@ -200,6 +200,9 @@ def test_checkpoints_that_cannot_be_used(shop: Path, trained: Path, refused: Ref
         interactions.write("u1\ti3\t99\n")
     said = refused("recommend", trained / "MISSRec.pth", "--history=i3", "--data_path=data")
     assert said.endswith("MISSRec.pth: trained on other items, interactions or features")
+    (copy / "tiny.inter").write_text("user_id:token\titem_id:token\ttimestamp:float\n")
+    said = refused("recommend", trained / "MISSRec.pth", "--history=i3", "--data_path=data")
+    assert said.startswith("--dataset=tiny --model=MISSRec: RecBole refuses them: ValueError: ")
 
 
 @pytest.mark.parametrize("command", ["recommend", "similar", "explain"])

@@ -20,6 +20,7 @@ from recbole_missrec.serving.recommender import Recommender
 from recbole_missrec.serving.user_side import make_user_side
 from tests.serving.conftest import MODELS
 from tests.serving.test_items import new_features
+from tests.shops import read_histories, tiny_words
 from tests.tiny_models import random_batch, tiny_baseline, tiny_model
 
 READER = Path(__file__).parents[2] / "examples" / "read_export.py"
@@ -133,6 +134,25 @@ def test_an_export_read_back(
         assert np.abs(u[0] - sequences["embedding"][row]).max() < 1e-4
     card = json.loads(Path("ex/user_side.json").read_text())
     assert set(card["inputs"]) == inputs and card["largest difference from torch"] < 1e-4
+
+
+@pytest.mark.parametrize(("model", "options"), [("UniSRec", {"item_ids": False}), ("VQRec", {})])
+def test_an_item_without_features_comes_last_in_an_export_too(
+    shop: Path, capsys: pytest.CaptureFixture[str], model: str, options: dict[str, Any]
+) -> None:
+    words = tiny_words(shop, model, epochs=1, checkpoint_dir="saved", **options)
+    assert main(words) == 0
+    (checkpoint,) = Path("saved").glob("*.pth")
+    assert main(["export", str(checkpoint), "--out=ex"]) == 0
+    histories = read_histories(shop)
+    expected = Recommender.load(checkpoint).recommend([histories["u3"]], k=24)[0]
+    assert expected["items"][-1] == "i2"  # has nothing
+    done = subprocess.run(
+        [sys.executable, str(READER), "ex", "u3", "24"], capture_output=True, text=True, check=True
+    )
+    read = json.loads(done.stdout)
+    assert read["items"][-1] == "i2"
+    assert read["scores"] == pytest.approx(expected["scores"], abs=1e-4)
 
 
 def test_all_users_are_exported(trained: Path) -> None:

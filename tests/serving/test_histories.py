@@ -6,6 +6,7 @@ import torch
 from recbole_missrec.model.history import History
 from recbole_missrec.serving.catalogue import Catalogue
 from recbole_missrec.serving.histories import flatten, held_items, look_up
+from recbole_missrec.serving.recommender import Recommender
 from recbole_missrec.serving.users import Users
 
 CATALOGUE = Catalogue(["a", "b", "c"], torch.zeros(4, dtype=torch.long))
@@ -43,3 +44,12 @@ def test_users_of_a_data_set() -> None:
     found = users.histories(["v", "nobody", "u", "v"], longest=2)
     assert found.items.tolist() == [[3, 1], [0, 0], [1, 0], [3, 1]]
     assert found.lengths.tolist() == [2, 0, 1, 2]
+
+
+def test_a_shorter_list_of_the_most_popular_is_the_start_of_a_longer_one(
+    recommender: Recommender,
+) -> None:
+    longest = recommender.recommend([[]], k=24)[0]
+    assert len(set(longest["scores"])) < 24  # there are ties
+    for k in range(1, 24):
+        assert recommender.recommend([[]], k=k)[0]["items"] == longest["items"][:k]

@@ -225,6 +225,7 @@ def test_bad_input(shop: Path, checkpoint: Callable[[str], Path], refused: Refus
         ([f"--features={there}"], "add-items: i3 is in the catalogue; what was added keeps its ve"),
         (["--features=new.txt"], "new.txt: must be named NAME.MODALITY.safetensors; modality: "),
         (["--features=no.text.safetensors"], "no.text.safetensors: no such feature file"),
+        ([f"--features={there},b.text.safetensors"], "b.text.safetensors: text is given twice; "),
         (["--texts=a.tsv", f"--features={there}"], "--texts=a.tsv: text is given twice"),
         (["--removed=i3"], "--removed=i3: is not among the removed items; none is"),
         (["--feature=a"], "--feature: add-items has no such option; did you mean 'features'?"),

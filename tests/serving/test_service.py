@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from recbole_missrec.cli import main
+from recbole_missrec.serving import shelf
 from recbole_missrec.serving.recommender import Recommender
 from recbole_missrec.serving.service import LONGEST, MOST_BYTES
 from tests.map.test_item_files import picture
@@ -91,6 +92,7 @@ def test_the_calls_are_described(served: httpx.Client) -> None:
 
 
 ASKED = {"model": "MISSRec", "history": ["i3"]}
+JSON = {"content-type": "application/json"}
 
 
 @pytest.mark.parametrize(
@@ -118,6 +120,17 @@ def test_bad_calls(served: httpx.Client, status: int, asked: dict, message: str)
 
 def test_more_bad_calls(served: httpx.Client) -> None:
     assert served.post("/api/recommend", content=b"{").status_code == 422
+    for odd, place in (
+        ('"topk": NaN', ["body", "topk"]),
+        ('"topk": 1e999', ["body", "topk"]),
+        (r'"item": "\ud800"', ["body", "item"]),
+        (r'"\ud800": 1', ["body"]),
+    ):
+        body = f'{{"model": "x", "history": [], {odd}}}'
+        answer = served.post("/api/recommend", content=body, headers=JSON)
+        (wrong,) = answer.json()["detail"]
+        assert answer.status_code == 422
+        assert wrong["loc"] == place and set(wrong) == {"type", "loc", "msg"}
     assert served.get("/api/recommend").status_code == 405
     assert served.get("/nothing").status_code == 404
     endless = (b" " * 1024 for _ in range(1000))  # without a length that tells
@@ -191,6 +204,24 @@ def test_a_checkpoint_is_exchanged_and_items_added_without_losing_a_request(
     assert {status for status, _ in answers} == {200}
     assert said.count("now has changed and is loaded anew") == 2
     assert "now is kept as it was: " in said and "damaged, or not a checkpoint" in said
+
+
+def test_an_error_of_any_kind_keeps_the_old_model(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(trained / "UniSRec.pth", "now.pth")
+    models = shelf.Shelf(["now.pth"], {}, {"titles": "", "pictures": "", "approximate": False})
+    before = models.take("now")
+
+    def fail(*how: object) -> None:
+        raise MemoryError("too large")
+
+    monkeypatch.setattr(shelf, "Served", fail)
+    os.utime("now.pth", (0, 0))
+    capsys.readouterr()
+    models.refresh()
+    assert "now is kept as it was: MemoryError('too large')" in capsys.readouterr().err
+    assert models.take("now") is before
 
 
 def test_bad_input(trained: Path, refused: Callable[..., str]) -> None:
