@@ -9,7 +9,7 @@ from torch import Tensor
 from recbole_missrec import processes
 from recbole_missrec.errors import UsageError
 from recbole_missrec.evaluation.beyond import beyond_accuracy
-from recbole_missrec.evaluation.per_user import write_per_user
+from recbole_missrec.evaluation.per_user import ONE_TARGET, write_per_user
 from recbole_missrec.evaluation.targets import per_user_columns, training_popularity
 from recbole_missrec.files import write_json
 from recbole_missrec.machine import machine, peak_memory_mib, versions
@@ -61,9 +61,7 @@ def report(trainer: Any, valid_data: Any, test_data: Any) -> dict[str, Any]:
 def write_ranks(trainer: Any, test: Any, popularity: Tensor) -> None:
     """Write ``per_user``: user, target, its rank and what is known of it, for each test row."""
     if trainer.ranks is None:
-        raise UsageError(
-            "--per_user: needs a ranking metric and one target a row, as with the default eval_args"
-        )
+        raise UsageError(ONE_TARGET)
     config = trainer.config
     columns = per_user_columns(trainer.ranks, test, trainer.interactions, popularity, config)
     identity = {key: config[key] for key in ("model", "dataset", "seed")}

@@ -9,14 +9,14 @@ from typing import Any
 import recbole.data.utils
 import torch
 from recbole.data import data_preparation
-from recbole.utils import EvaluatorType, init_logger, init_seed
+from recbole.utils import EvaluatorType, ModelType, init_logger, init_seed
 
 from recbole_missrec import processes
 from recbole_missrec.config import Config
 from recbole_missrec.data.dataset import data_identity
 from recbole_missrec.data.locate import find_files
 from recbole_missrec.errors import UsageError
-from recbole_missrec.evaluation.per_user import check_pairs
+from recbole_missrec.evaluation.per_user import ONE_TARGET, check_pairs
 from recbole_missrec.evaluation.ranking import METRICS
 from recbole_missrec.evaluation.targets import count_interactions
 from recbole_missrec.files import check_writable
@@ -76,6 +76,11 @@ def prepare(config: Config, start: bool = True) -> tuple[Any, tuple[Any, Any, An
         check_parts(config, loaders)
         init_seed(config["seed"], config["reproducibility"])
         model = get_model(config["model"])(config, loaders[0]._dataset).to(config["device"])
+    if "pretrain" in str(config["train_stage"]):
+        raise UsageError(
+            f"--train_stage={config['train_stage']}: RecBole pre-trains {config['model']} by a "
+            "loop of its own, whose files are not read here; choose another model"
+        )
     if config["pretrained"] and start:
         start_from(config["pretrained"], model, identity["encoders"])
     if config["tune"] == "lora":
@@ -155,5 +160,8 @@ def check_parts(config: Config, loaders: tuple[Any, Any, Any]) -> None:
     if config["per_user"]:
         test = loaders[2]._dataset
         fields = test.uid_field, test.iid_field
+        repeated = len(test.inter_feat[test.uid_field].unique()) < len(test)
+        if repeated and config["MODEL_TYPE"] != ModelType.SEQUENTIAL:  # a row for each user
+            raise UsageError(ONE_TARGET)
         tokens = (test.field2id_token[field][test.inter_feat[field].numpy()] for field in fields)
         check_pairs(config["per_user"], *tokens)

@@ -432,6 +432,7 @@ def test_a_modality_that_is_found_has_a_name_of_its_own(
         ("--additional_feat_suffix=5", "RecBole refuses them: TypeError: "),
         ("--eval_args={mode: labeled}", "RecBole refuses them: "),
         ("--model=NeuMF --mlp_hidden_size=abc", "--model=NeuMF: RecBole refuses them: TypeError: "),
+        ("--model=RaCT", "--train_stage=actor_pretrain: RecBole pre-trains RaCT by a "),
         (
             "--model=DGCF",
             "--model=DGCF: RecBole refuses them: ValueError: Sample ",

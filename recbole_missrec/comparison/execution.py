@@ -101,6 +101,7 @@ def execute(run: Run, out: Path, threads: int, folder: Path, checkpoint: bool = 
             return INTERRUPTED
         start = time.perf_counter()
         with (work / "log").open("ab") as log:
+            before = log.tell()  # of earlier tries
             status = subprocess.run(
                 [sys.executable, "-m", "recbole_missrec", *_words(run, work)],
                 stdout=log,
@@ -112,7 +113,7 @@ def execute(run: Run, out: Path, threads: int, folder: Path, checkpoint: bool = 
         if status == 0:
             _keep(run, out, work, time.perf_counter() - start, checkpoint)
         elif status != INTERRUPTED and not _ENDING.is_set():
-            _record_failure(run, out, work, status)
+            _record_failure(run, out, work, status, before)
     return status
 
 
@@ -144,9 +145,11 @@ def _keep(run: Run, out: Path, work: Path, seconds: float, checkpoint: bool) -> 
     shutil.rmtree(work)
 
 
-def _record_failure(run: Run, out: Path, work: Path, status: int) -> None:
-    lines = (work / "log").read_text(encoding="utf-8", errors="replace").splitlines()
-    failure = asdict(run) | {"status": status, "error": "\n".join(lines[-LINES:])}
+def _record_failure(run: Run, out: Path, work: Path, status: int, before: int) -> None:
+    said = (work / "log").read_bytes()[before:].decode(errors="replace").splitlines()[-LINES:]
+    if status < 0:  # it could not say why; out of memory, the kernel kills
+        said.append(f"killed by {signal.Signals(-status).name}")
+    failure = asdict(run) | {"status": status, "error": "\n".join(said)}
     with replacing(error_path(out, run)) as temporary:
         temporary.write_text(json.dumps(failure, indent=1) + "\n", encoding="utf-8")
 

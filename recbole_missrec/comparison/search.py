@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import yaml
+from recbole.evaluator.register import metrics_dict
 from sklearn.model_selection import ParameterGrid
 
 from recbole_missrec.comparison.execution import read_result
@@ -58,6 +59,9 @@ def search(options: dict[str, str]) -> int:
     cluster = options.pop("cluster", None)
     number, parallel = (whole_number(key, given[key]) for key in ("trials", "parallel"))
     seed, out = whole_number("seed", given["seed"], lowest=0), Path(given["out"])
+    if _name(given["metric"]) not in metrics_dict:
+        near = nearest(_name(given["metric"]), metrics_dict)
+        raise UsageError(f"--metric={given['metric']}: {near}")
     trials = {
         (model, dataset): _plan(model, dataset, seed, number, options)
         for dataset in names("datasets", given["datasets"])
@@ -105,6 +109,11 @@ def search_space(model: str) -> dict[str, list[Any]]:
     return space
 
 
+def _name(metric: str) -> str:
+    """Of a metric, without the length of the list."""
+    return metric.lower().partition("@")[0]
+
+
 def _choose(trials: Mapping[Run, dict[str, Any]], out: Path, metric: str, path: Path) -> None:
     """Write the values of the best trial as a props file; at a tie those of the first.
 
@@ -122,7 +131,7 @@ def _choose(trials: Mapping[Run, dict[str, Any]], out: Path, metric: str, path: 
     if not scores:
         say(f"{default.model} on {default.dataset}: every trial failed, nothing is chosen")
         return
-    best = max(scores, key=scores.__getitem__)
+    best = (min if metrics_dict[_name(metric)].smaller else max)(scores, key=scores.__getitem__)
     first = f"{scores[default]:.4f}" if default in scores else "failed"
     text = (
         f"# Best of {len(scores)} trials by {metric} on validation, seed {default.seed}: "

@@ -61,6 +61,11 @@ def write_per_user(
         pq.write_table(table, temporary)
 
 
+ONE_TARGET = (
+    "--per_user: needs a ranking metric and one target a row, as with the default eval_args"
+)
+
+
 def check_pairs(path: str | Path, users: Sequence[str], targets: Sequence[str]) -> None:
     """See that no user has a target in two rows, which could not be paired with another model's.
 

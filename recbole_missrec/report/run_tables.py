@@ -9,11 +9,13 @@ from recbole_missrec.report.table import NONE, Cell, Table, cut, decimal, file_n
 # Where a run writes, and which of its siblings it is: no difference between models.
 OF_ONE_RUN = {"seed", "result_file", "per_user", "resume", "checkpoint_dir"}
 
+UNFINISHED = "unfinished"  # name of the table
+
 
 def unfinished(others: list[Unfinished]) -> Table:
     """The runs without a result, and why."""
     return Table(
-        "unfinished",
+        UNFINISHED,
         "Runs without a result",
         ["model", "data set", "seed", "why"],
         [

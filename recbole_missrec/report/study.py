@@ -81,7 +81,9 @@ class Study:
     def caveat(self) -> str:
         """Why the runs cannot be compared user by user; empty where they can."""
         try:
-            per_user_metric(sum(self.frames.values(), []), *METRICS[HEADLINE])
+            users = per_user_metric(sum(self.frames.values(), []), *METRICS[HEADLINE])
+            if len(users) < 2:
+                raise UsageError("a comparison needs two users or more")
         except UsageError as error:
             return f"Without significance and intervals: {error}."
         return ""

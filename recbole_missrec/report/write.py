@@ -6,7 +6,7 @@ from urllib.parse import quote
 from recbole_missrec.files import replacing
 from recbole_missrec.report.page import TITLE, Chapter, chapters, render
 from recbole_missrec.report.results import read_results
-from recbole_missrec.report.run_tables import environment, unfinished
+from recbole_missrec.report.run_tables import UNFINISHED, environment, unfinished
 from recbole_missrec.report.table import Table
 from recbole_missrec.report.writers import comma_separated, escape_markdown, latex, markdown
 
@@ -37,6 +37,9 @@ def write_report(out: Path) -> list[Path]:
     for table in [*notices, *tables, *appendix]:
         texts[out / "tables" / f"{table.name}.csv"] = comma_separated(table)
         texts[out / "tables" / f"{table.name}.tex"] = latex(table)
+    if not notices:  # where all runs have finished since
+        for ending in ("csv", "tex"):
+            (out / "tables" / f"{UNFINISHED}.{ending}").unlink(missing_ok=True)
     for path, text in texts.items():
         with replacing(path) as temporary:
             temporary.write_text(text, encoding="utf-8", newline="\n")

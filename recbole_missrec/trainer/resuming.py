@@ -139,7 +139,7 @@ class ResumableTrainer(Base):
         try:
             for name, optimizer in self._optimizers.items():
                 optimizer.load_state_dict(state["optimizer"][name])
-            vars(self.model).update(state["counters"])
+            self.model.__dict__.update(state["counters"])
             if self._average:
                 self._average.load_state(state["average"])
             sum(epoch["seconds"] for epoch in state["curve"])

@@ -116,6 +116,20 @@ def test_a_grid_that_is_told_to_end_ends_its_runs(shop: Path) -> None:
     assert list(Path("out").glob("*.json")) == [Path("out/plan.json")]  # no failure is recorded
 
 
+@pytest.mark.slow  # two interpreters start
+def test_a_run_that_was_killed_is_recorded_as_such(shop: Path) -> None:
+    given = ["--epochs=100000" if "epochs" in word else word for word in words(shop, "MISSRec")]
+    grid = subprocess.Popen([sys.executable, SCRIPT, *given], stderr=subprocess.DEVNULL)
+    while not list(Path("out").glob("work/*/*.resume")):
+        assert grid.poll() is None
+        time.sleep(0.05)
+    (child,) = psutil.Process(grid.pid).children()
+    child.kill()
+    assert grid.wait(timeout=60) == 1
+    (failure,) = (json.loads(path.read_text()) for path in Path("out").glob("*.error.json"))
+    assert failure["error"].splitlines()[-1] == "killed by SIGKILL"
+
+
 @pytest.mark.slow  # seven interpreters start
 def test_a_killed_grid_goes_on(shop: Path) -> None:
     # Pop is done first; MISSRec has enough epochs to be killed in the middle of them

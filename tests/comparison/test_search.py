@@ -92,6 +92,10 @@ def test_a_search_is_resumed_and_chooses_on_validation(
         (["--models=SASRec", "--datasets=tiny", "--out=o", "--trials=0"], "--trials=0: must be"),
         (["--models=SASRec", "--datasets=tiny"], "--out is missing"),
         (
+            ["--models=SASRec", "--datasets=tiny", "--out=o", "--metric=ndgc@10"],
+            "--metric=ndgc@10: did you mean 'ndcg'?",
+        ),
+        (
             ["--models=SASRec", "--datasets=tiny", "--out=o", "--result_file=r.json"],
             "--result_file=r.json: each run of a comparison has its own",
         ),

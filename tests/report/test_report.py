@@ -178,6 +178,9 @@ def test_a_plan_of_which_nothing_has_run(tmp_path: Path) -> None:
         "report.html", "report.md", "unfinished.csv", "unfinished.tex"
     ]  # fmt: skip
     assert "not run yet" in written[0].read_text()
+    write_run(tmp_path, planned("Pop", 1, "c1"), [0, 3, 20])
+    write_report(tmp_path)
+    assert not list(tmp_path.glob("tables/unfinished.*"))
 
 
 def test_one_run_alone(tmp_path: Path) -> None:

@@ -126,6 +126,16 @@ def test_runs_on_other_users_are_not_compared(tmp_path: Path) -> None:
     assert tables.finding(study) == ""
 
 
+def test_one_user_is_no_comparison(tmp_path: Path) -> None:
+    plan = [planned("MISSRec", 1, "a1"), planned("Pop", 1, "c1")]
+    write_plan(tmp_path, plan)
+    for run in plan:
+        write_run(tmp_path, run, [0])
+    (study,) = studies(read_results(tmp_path)[0])
+    assert tables.accuracy(study).notes[-1].endswith("a comparison needs two users or more.")
+    assert tables.improvement(study).rows == tables.intervals(study).rows == []
+
+
 def test_slices(study: Study) -> None:
     found = tables.sliced(study, "length")
     rows = texts(tables.slice_table(study, "length", found))

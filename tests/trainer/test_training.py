@@ -454,6 +454,7 @@ def test_rows_of_several_targets_have_no_rank(
     result = run(shop, "BPR", **options)
     assert list(result["test"]) == ["recall@10", "ndcg@10", "mrr@10"]
     capsys.readouterr()
-    words = tiny_words(shop, "BPR", epochs=1, **options, per_user="users.parquet")
-    assert main(words) == 2
+    given = {**options, "per_user": "users.parquet", "checkpoint_dir": "none"}
+    assert main(tiny_words(shop, "BPR", epochs=1, **given)) == 2
+    assert not list(Path("none").glob("*"))  # nothing has been trained
     assert "--per_user: needs a ranking metric and one target a row" in capsys.readouterr().err
