@@ -1,7 +1,10 @@
 """Ranks of the targets of an evaluation, for any RecBole model and loader."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+import numpy as np
 import recbole.trainer.trainer as recbole_trainer
 import torch
 from recbole.data.dataloader import FullSortEvalDataLoader
@@ -110,6 +113,20 @@ def rank_targets(
         recommended = {k: processes.total(counts) for k, counts in recommended.items()}
     domain = None if domain_of is None else domain_of.cpu()[targets]  # [rows]
     return Ranks(users, targets, better, equal, of_targets, domain, recommended)
+
+
+@contextmanager
+def same_candidates(seed: int) -> Iterator[None]:
+    """Have RecBole sample the candidates of an evaluation as in any other of the seed.
+
+    It draws from NumPy's generator, which goes on afterwards as if nothing had been drawn.
+    """
+    state = np.random.get_state()
+    np.random.seed(seed % 2**32)
+    try:
+        yield
+    finally:
+        np.random.set_state(state)
 
 
 def metrics_by_domain(ranks: Ranks, metrics: list[str], config: Any) -> dict[str, dict[str, float]]:

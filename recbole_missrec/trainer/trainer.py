@@ -19,7 +19,7 @@ from recbole_missrec.evaluation.targets import Interactions
 from recbole_missrec.machine import release_free_memory
 from recbole_missrec.trainer.averaging import WeightAverage
 from recbole_missrec.trainer.checkpoint import load_checkpoint
-from recbole_missrec.trainer.ranks import Ranks, metrics_by_domain, rank_targets
+from recbole_missrec.trainer.ranks import Ranks, metrics_by_domain, rank_targets, same_candidates
 from recbole_missrec.trainer.resuming import ResumableTrainer, floats
 
 # bars vanish when done, so that one line an epoch is what stays; none without a terminal
@@ -218,11 +218,12 @@ class HookedTrainer(ResumableTrainer):
         self.model.eval()
         metrics = [name for name in self.config["metrics"] if name.lower() in METRICS]
         self.ranks = None
-        if metrics:
-            self.ranks = rank_targets(self, eval_data, show_progress, count_items)
         result: dict[str, float] = {}
-        if self.ranks is None or len(metrics) < len(self.config["metrics"]):
-            result.update(super().evaluate(eval_data, False, show_progress=show_progress))
+        with same_candidates(self.config["seed"]):
+            if metrics:
+                self.ranks = rank_targets(self, eval_data, show_progress, count_items)
+            if self.ranks is None or len(metrics) < len(self.config["metrics"]):
+                result.update(super().evaluate(eval_data, False, show_progress=show_progress))
         if self.ranks is not None:
             result.update(
                 ranking_metrics(self.ranks.better, self.ranks.equal, metrics, self.config["topk"])

@@ -79,6 +79,17 @@ def test_no_figures_beyond_accuracy_of_sampled_candidates(shop: Path) -> None:
     assert result["beyond_accuracy"] is None
 
 
+def test_candidates_that_are_sampled_are_the_same_again(shop: Path) -> None:
+    result, users = run(shop, "SASRec", eval_args="{mode: uni5}", epochs=3)
+    best = result["curve"][result["best_epoch"]]["valid"]
+    words = ["--result_file=again.json", "--per_user=again.parquet"]
+    assert main(["evaluate", result["checkpoint"], *words]) == 0
+    again = json.loads(Path("again.json").read_text())
+    assert again["valid"] == result["valid"] == best
+    assert again["test"] == result["test"]
+    assert read_per_user("again.parquet").equals(users)
+
+
 @pytest.mark.parametrize("mode", ["full", "uni5"])
 @pytest.mark.parametrize("model", ["MISSRec", "SASRec", "Pop"])
 def test_per_user_file_gives_the_figures_of_the_run(shop: Path, model: str, mode: str) -> None:
