@@ -139,7 +139,8 @@ class ResumableTrainer(Base):
         try:
             for name, optimizer in self._optimizers.items():
                 optimizer.load_state_dict(state["optimizer"][name])
-            self.model.__dict__.update(state["counters"])
+            for name in self._counters:  # of the model as it is; a file adds nothing to it
+                setattr(self.model, name, state["counters"][name])
             if self._average:
                 self._average.load_state(state["average"])
             sum(epoch["seconds"] for epoch in state["curve"])
