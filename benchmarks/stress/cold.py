@@ -83,7 +83,7 @@ def raised(run: Run, folder: Path, bias: float) -> Path:
     Returns:
         Where the ranks are; nothing is there without the checkpoint, or before the training.
     """
-    ranks = folder / f"{run.digest}.raised.parquet"
+    ranks = folder / f"{run.digest}.raised-{bias:g}.parquet"
     checkpoint = checkpoint_path(folder, run)
     if not ranks.is_file() and checkpoint.is_file():
         options = {"unseen_bias": str(bias), "per_user": str(ranks)}

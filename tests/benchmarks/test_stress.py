@@ -25,7 +25,7 @@ from benchmarks.stress.data import (
     without_features,
 )
 from benchmarks.stress.fusion import _sharpness, qualities
-from benchmarks.stress.trainings import DRAWS
+from benchmarks.stress.trainings import DRAWS, RAISED
 from benchmarks.stress.trainings import lacking as trainings_lacking
 from recbole_missrec.comparison.plan import Run
 from recbole_missrec.data.features import read_features
@@ -189,8 +189,9 @@ def test_cold_targets_are_compared_with_the_neighbour_of_the_same_features(tmp_p
     assert found["inductive, texts by MiniLM", "warm"]["R@10 over"][0] == 1.0
     assert "R@10 over" not in found["nearest neighbour, texts by MiniLM", "cold"]
     assert found["inductive", "cold"]["by draw"] == [1, 1, 1]
+    bias = RAISED["inductive"][1]
     for run in runs[:3]:  # ranked again with new items raised
-        again = cold_run(tmp_path, f"{run.digest}.raised", {"a": 2, "b": 99, "c": 2})
+        again = cold_run(tmp_path, f"{run.digest}.raised-{bias:g}", {"a": 2, "b": 99, "c": 2})
         assert (tmp_path / f"{again.digest}.parquet").is_file()
     both = {(row["model"], row["targets"]): row for row in cold_rows(runs, tmp_path)}
     assert len(both) == 10
