@@ -16,13 +16,20 @@ FOLDS = 5
 
 
 @torch.no_grad()
-def alter(model: Any, features: Mapping[str, Tensor], present: Tensor) -> None:
+def alter(
+    model: Any,
+    features: Mapping[str, Tensor],
+    present: Tensor,
+    interest_ids: Tensor | None = None,
+) -> None:
     """Give all items other features; of MISSRec each token that changes takes the nearest interest.
 
     Args:
         model: MISSRec, UniSRec or SASRecContent.
         features: modality -> as the model reads them, ``[items, d_m]``.
         present: which items have which, bool ``[modalities, items]``, in the model's order.
+        interest_ids: of the tokens that come of it, where they are known, long ``[items,
+            modalities]``; the nearest one need not be that of the discovery.
     """
     holder = getattr(model, "adapted", model)
     changed = model.present != present  # [modalities, items]
@@ -32,8 +39,10 @@ def alter(model: Any, features: Mapping[str, Tensor], present: Tensor) -> None:
     model.present = holder.present = present
     if isinstance(model, MISSRec):
         model.slots = model.slots_of(present)
-        found = nearest_interests(model.item_tokens(), present, model.centroids)
-        model.interest_ids = torch.where(changed.T, found, model.interest_ids)
+        if interest_ids is None:
+            found = nearest_interests(model.item_tokens(), present, model.centroids)
+            interest_ids = torch.where(changed.T, found, model.interest_ids)
+        model.interest_ids = interest_ids
     model.eval()  # forgets the items as they were
 
 

@@ -95,13 +95,18 @@ def held_back(whole: Domain, out: Path) -> Path:
 
 
 def _events(whole: Domain) -> tuple[pd.DataFrame, tuple[str, str], pd.Series]:
-    """Interactions as text, the columns of users and items, and which is the last of its user."""
+    """Interactions as text, the columns of users and items, and which is the last of its user.
+
+    Times become places in the user's history: RecBole keeps them as float32, whose steps are of
+    minutes since 1970, so that another event than the last might be its last.
+    """
     events = pd.read_csv(whole.interactions()[0], sep="\t", dtype=str)
     user, item, time = (
         next(column for column in events if column.startswith(field))
         for field in ("user_id", "item_id", "timestamp")
     )
     order = events[time].astype(float).argsort(kind="stable")
+    events[time] = events.loc[order].groupby(user).cumcount().astype(str)
     last = ~events.loc[order].duplicated(user, keep="last").sort_index()
     return events, (user, item), last
 

@@ -49,6 +49,7 @@ class Trained:
             for modality in trainer.config["modalities"]
         }
         self.present = self.model.present.clone()
+        self.interest_ids = getattr(self.model, "interest_ids", None)
         targets = loaders[0]._dataset.inter_feat[self.model.ITEM_ID]
         self.counts = torch.bincount(targets, minlength=self.model.n_items)
 
@@ -61,7 +62,7 @@ class Trained:
         """Figures with other features; those of the training are put back."""
         alter(self.model, features, present)
         found = self.figures()
-        alter(self.model, self.features, self.present)
+        alter(self.model, self.features, self.present, self.interest_ids)
         return found
 
     def zero(self, modality: str) -> Tensor:

@@ -84,6 +84,8 @@ def test_scores_without_a_modality_are_those_of_the_formulas(tmp_path: Path, fus
     model, dataset = build(write_tiny_shop(tmp_path), seq_mm_fusion=fusion)
     model = model.double().eval()
     model.discover_interests(0)
+    ids = (model.interest_ids + 1) % len(model.centroids[:-1])  # not the nearest ones
+    model.interest_ids = ids = torch.where(model.present.T, ids, model.interest_ids)
     sequences, lengths, _ = random_batch(model.n_items, torch.Generator().manual_seed(1))
     batch = Interaction({"item_id_list": sequences, "item_length": lengths})
     whole = model.full_sort_predict(batch)
@@ -94,7 +96,7 @@ def test_scores_without_a_modality_are_those_of_the_formulas(tmp_path: Path, fus
     found = model.full_sort_predict(batch)
     torch.testing.assert_close(found, reference.scores(**arguments))
     assert not torch.equal(found, whole)
-    alter(model, plain, present)
+    alter(model, plain, present, ids)
     torch.testing.assert_close(model.full_sort_predict(batch), whole)
 
 
@@ -109,13 +111,23 @@ def test_half_of_the_features_are_left_out(tmp_path: Path) -> None:
         assert (made / same).read_bytes() == (whole.folder / same).read_bytes()
 
 
+def in_seconds(shop: Path) -> Path:
+    """The shop with its events a second apart in 1998, the latest first in the file."""
+    file = shop / "tiny" / "tiny.inter"
+    events = pd.read_csv(file, sep="\t")
+    events["timestamp:float"] = 889_181_247 + events.groupby("user_id:token").cumcount()
+    events[::-1].to_csv(file, sep="\t", index=False)
+    return shop
+
+
 def test_cold_items_stand_nowhere_but_last(tmp_path: Path) -> None:
-    shop = write_tiny_shop(tmp_path)
+    shop = in_seconds(write_tiny_shop(tmp_path))
     made = cold_split(source(shop, "tiny"), 1, tmp_path / "cold") / "tiny"
     cold = (made / "cold.txt").read_text().split()
     assert len(cold) == 5  # a fifth of 24
     events = pd.read_csv(made / "tiny.inter", sep="\t")
     events.columns = pd.Index(["user", "item", "time"])
+    events["time"] = events["time"].astype("float32")  # as RecBole keeps it
     ordered = events.sort_values("time", kind="stable")
     last = ordered.groupby("user").tail(1).index
     assert set(events.index[events["item"].isin(cold)]) <= set(last)
@@ -125,12 +137,13 @@ def test_cold_items_stand_nowhere_but_last(tmp_path: Path) -> None:
 
 
 def test_the_last_event_of_each_user_is_held_back(tmp_path: Path) -> None:
-    shop = write_tiny_shop(tmp_path)
+    shop = in_seconds(write_tiny_shop(tmp_path))
     whole = source(shop, "tiny")
     made = held_back(whole, tmp_path / "before") / "tiny"
     before = pd.read_csv(shop / "tiny" / "tiny.inter", sep="\t")
     after = pd.read_csv(made / "tiny.inter", sep="\t")
     user, _, time = before.columns
+    before[time] -= 889_181_247  # places in the history
     last = before.sort_values(time, kind="stable").groupby(user).tail(1).index
     pd.testing.assert_frame_equal(after, before.drop(index=last).reset_index(drop=True))
     for modality in ("text", "image"):
