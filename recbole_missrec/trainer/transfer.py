@@ -24,13 +24,8 @@ OF_A_CATALOGUE = (
     *("fusion.own", "fusion.trust"),
 )
 POSITIONS, ALPHA = "position_embedding.weight", "fusion.alpha"
-GATE = ("fusion.gate", "fusion.gate_bias")
-OPTIONAL = (
-    ALPHA,
-    *GATE,
-    "history_bias.weight",
-    "missing_token",
-)  # of options in which the two may differ
+OF_MODALITIES = ("fusion.gate", "fusion.gate_bias", "missing_token")  # a row for each
+OPTIONAL = (ALPHA, *OF_MODALITIES, "history_bias.weight")  # of options in which the two may differ
 
 
 class Transfer(NamedTuple):
@@ -116,6 +111,9 @@ def transfer_state(
     if not faults:  # else nearly all shapes differ
         _fit_positions(state, target[POSITIONS], notes)
         _fit_optional(state, target, notes)
+        there = list(config["modalities"])
+        rows = {model.modalities.index(modality): there.index(modality) for modality in carried}
+        _fit_modalities(state, target, rows, len(there))
         faults += _tensors(state, target, fresh_adapters)
     if faults:
         raise UsageError(f"--pretrained={path}: does not fit this model: {'; '.join(faults)}")
@@ -179,6 +177,18 @@ def _fit_optional(state: dict[str, Tensor], target: Mapping[str, Tensor], notes:
             notes.append(f"{name}: starts untrained, the checkpoint has none")
     if ALPHA in state:
         state[ALPHA] = state[ALPHA].expand_as(target[ALPHA])
+
+
+def _fit_modalities(
+    state: dict[str, Tensor], target: Mapping[str, Tensor], rows: Mapping[int, int], number: int
+) -> None:
+    """Put the row of each modality that travels where the model has it; others stay initial."""
+    for name in OF_MODALITIES:
+        if name in state and len(state[name]) == number:
+            fitted = target[name].clone()
+            if fitted.shape[1:] == state[name].shape[1:]:
+                fitted[list(rows)] = state[name][list(rows.values())].to(fitted)
+                state[name] = fitted
 
 
 def _tensors(

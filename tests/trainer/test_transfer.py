@@ -167,6 +167,30 @@ def test_a_modality_that_the_model_does_not_read(source_shop: Path, target_shop:
     assert "adapters.image.weight" in transfer.state
 
 
+@pytest.mark.parametrize("options", [{"missing": "token"}, {"item_mm_fusion": "gate"}])
+def test_rows_of_modalities_travel_by_name(source_shop: Path, options: dict[str, Any]) -> None:
+    options = options | {"item_ids": False}
+    source = tiny_model(source_shop, **options).eval()
+    checkpoint = pretrained(source_shop, **options)
+    model = new_model(source_shop, modalities=["image", "text"], **options)
+    load(checkpoint, model)
+    model.discover_interests(0)
+    batch = random_batch(source)
+    torch.testing.assert_close(
+        model.eval().full_sort_predict(batch), source.full_sort_predict(batch)
+    )
+    (name,) = {"missing_token", "fusion.gate"} & checkpoint["state_dict"].keys()
+    rows = checkpoint["state_dict"][name]
+    alone, _ = load(checkpoint, new_model(source_shop, modalities=["image"], **options))
+    assert torch.equal(alone.state[name], rows[1:])
+    fresh, before = load(checkpoint, new_model(source_shop, **options), fresh_adapters=["text"])
+    assert torch.equal(fresh.state[name], torch.stack([before[name][0], rows[1]]))
+    one = pretrained(source_shop, modalities=["image"], **options)
+    added, before = load(one, new_model(source_shop, **options), fresh_adapters=["text"])
+    (row,) = one["state_dict"][name]
+    assert torch.equal(added.state[name], torch.stack([before[name][0], row]))
+
+
 def test_fresh_adapters_stay_as_they_are(source_shop: Path, target_shop: Path) -> None:
     unknown = pretrained(source_shop, modalities=["text"])
     known = pretrained(source_shop, {"text": "BERT", "image": "another"})
