@@ -97,7 +97,7 @@ def check_together(values: Mapping[str, Any]) -> None:
     ):
         raise UsageError(f"--modalities={modalities}: must be a list of names, like [text, image]")
     check_names(modalities or [])
-    _check_rates(values)
+    check_rates(values)
     if {"n_heads", "hidden_size"} <= values.keys() and values["hidden_size"] % values["n_heads"]:
         raise UsageError(
             f"--n_heads={values['n_heads']}: must divide hidden_size {values['hidden_size']}"
@@ -123,8 +123,12 @@ def check_names(modalities: Sequence[str]) -> None:
             raise UsageError(f"--modalities={modalities}: no modality may be called '{name}'")
 
 
-def _check_rates(values: Mapping[str, Any]) -> None:
-    """Rates of ``modality_dropout``: one for all modalities, or one for each that is named."""
+def check_rates(values: Mapping[str, Any]) -> None:
+    """Rates of ``modality_dropout``: one for all modalities, or one for each that is named.
+
+    Raises:
+        UsageError: one is no rate, or of no modality, where it is known which there are.
+    """
     given = values.get("modality_dropout", 0.0)
     rates = given if isinstance(given, dict) else {"": given}
     for name, rate in rates.items():

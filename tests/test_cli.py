@@ -412,6 +412,11 @@ def test_a_modality_that_is_found_has_a_name_of_its_own(
     assert f"no modality may be called '{found}'" in said
 
 
+def test_a_rate_is_of_a_modality_that_is_found(refused: Refused, shop: Path) -> None:
+    said = refused(*tiny_words(shop, modalities=None, modality_dropout="{txt: 0.3}"))
+    assert "--modality_dropout={'txt': 0.3}: no modality 'txt'; did you mean 'text'?" in said
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

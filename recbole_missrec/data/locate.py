@@ -11,7 +11,7 @@ import yaml
 
 from recbole_missrec.data.domains import Domain, domains, in_order
 from recbole_missrec.errors import UsageError, nearest
-from recbole_missrec.option_rules import check_names
+from recbole_missrec.option_rules import check_names, check_rates
 from recbole_missrec.paths import props_dir
 
 
@@ -41,6 +41,7 @@ def find_files(config: Any) -> None:
         if config["modalities"] is None:
             check_names(found)
             config["modalities"] = config.resolved["modalities"] = found
+            check_rates(config.resolved)
         for modality in config["modalities"] or ["text"]:
             if modality not in found:
                 there = nearest(modality, found) if found else "there are no features at all"
