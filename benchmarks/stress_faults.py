@@ -112,8 +112,10 @@ def trials(kind: str, args: Any, done: set[tuple[str, str]]) -> Iterator[dict[st
 
 
 def good(row: dict[str, Any]) -> bool:
-    """Whether a trial ended as it must."""
+    """Whether a trial ended as it must: on a full disk, with a message."""
     wrong = [row.get("broken"), row.get("changed"), row.get("traceback"), row.get("again")]
+    if row.get("full"):
+        wrong.append(row["status"] != 2 or not row["said"])
     return bool(row["same"]) and not any(wrong)
 
 

@@ -49,9 +49,14 @@ class Job(NamedTuple):
     result: Callable[[Path], Any]
 
 
+def log_of(folder: Path) -> Path:
+    """What commands in a folder print: beside it, since the folder may be a full disk."""
+    return folder.with_name(f"{folder.name}.log")
+
+
 def command(module: str, words: list[str], folder: Path) -> subprocess.Popen[bytes]:
-    """Start a command in a session of its own, one thread; what it prints goes to ``log.txt``."""
-    with (folder / "log.txt").open("ab") as log:
+    """Start a command in a session of its own, one thread, its output to ``log_of``."""
+    with log_of(folder).open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", module, *words],
             cwd=folder,
@@ -84,7 +89,7 @@ def make_base(folder: Path, job: Job) -> None:
             continue
         module, words = STEPS[step]
         if command(module, words, folder).wait():
-            raise UsageError(f"{folder / 'log.txt'}: {words[0]} failed")
+            raise UsageError(f"{log_of(folder)}: {words[0]} failed")
         if step == "model":  # one that was cut off may have left another
             newest = max((folder / "saved").glob("*.pth"), key=lambda path: path.stat().st_mtime)
             newest.rename(folder / "model.pth")
@@ -197,6 +202,7 @@ JOBS = {
 def begin(job: Job, base: Path, folder: Path) -> None:
     """Make the folder of a job anew, empty but for what it needs; the folder itself may stay."""
     folder.mkdir(parents=True, exist_ok=True)
+    log_of(folder).unlink(missing_ok=True)
     for path in folder.iterdir():
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     for name in job.needs:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.faults.jobs import command
+from benchmarks.faults.jobs import command, log_of
 from recbole_missrec.data.features import write_features
 
 USERS, DIM = 2_000, 4
@@ -45,7 +45,7 @@ def large(folder: Path, items: int, limit_gib: float) -> dict[str, Any]:
     status = command("recbole_missrec", OPTIONS, folder).wait()
     row = {"status": status, "seconds": time.perf_counter() - start}
     if status:
-        return {**row, "same": False, "said": (folder / "log.txt").read_text()[-500:]}
+        return {**row, "same": False, "said": log_of(folder).read_text()[-500:]}
     result = json.loads((folder / "r.json").read_text(encoding="utf-8"))
     gib = result["peak_memory_mib"] / 1024
     return {**row, "peak_gib": gib, "interests": result["interests"], "same": gib < limit_gib}

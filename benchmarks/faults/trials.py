@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.faults.jobs import Job, begin, command, digests
+from benchmarks.faults.jobs import Job, begin, command, digests, log_of
 from benchmarks.faults.whole import broken_files, named_files
 from recbole_missrec.errors import UsageError
 
@@ -25,7 +25,7 @@ def undisturbed(job: Job, base: Path, folder: Path) -> tuple[Any, float]:
     begin(job, base, folder)
     start = time.perf_counter()
     if status := _finish(job, folder):
-        raise UsageError(f"{folder / 'log.txt'}: undisturbed, it ended with status {status}")
+        raise UsageError(f"{log_of(folder)}: undisturbed, it ended with status {status}")
     return job.result(folder), time.perf_counter() - start
 
 
@@ -127,12 +127,12 @@ def _go_on(job: Job, folder: Path, expected: Any) -> dict[str, Any]:
         "broken": broken + broken_files(folder),
         "changed": [name for name, text in finished.items() if again.get(name) != text],
         "again": status,
-        "traceback": "Traceback" in (folder / "log.txt").read_text(encoding="utf-8"),
+        "traceback": "Traceback" in log_of(folder).read_text(encoding="utf-8"),
         "same": status == 0 and job.result(folder) == expected,
         "left_over": len(list(folder.rglob(".*.tmp"))),
     }
 
 
 def _said(folder: Path) -> str:
-    lines = (folder / "log.txt").read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = log_of(folder).read_text(encoding="utf-8", errors="replace").splitlines()
     return lines[-1].replace(f"{folder}/", "") if lines else ""

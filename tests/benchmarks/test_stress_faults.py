@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.faults.whole import broken_files
-from benchmarks.stress_faults import main
+from benchmarks.stress_faults import good, main
 
 
 @pytest.mark.slow  # three interpreters start
@@ -29,6 +29,15 @@ def test_a_killed_command_ends_as_undisturbed(
 def test_an_unknown_kind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--kinds=bild", f"--out={tmp_path / 'table.json'}"]) == 2
     assert capsys.readouterr().err == "--kinds=bild: no such kind; did you mean 'build'?\n"
+
+
+def test_on_a_full_disk_a_command_ends_with_a_message() -> None:
+    row = {"full": True, "status": 2, "said": "out: No space left on device", "same": True}
+    assert good(row | {"broken": [], "changed": [], "traceback": False, "again": 0})
+    assert not good(row | {"said": ""})
+    assert not good(row | {"status": 1})
+    assert not good(row | {"traceback": True})
+    assert good({"full": False, "status": 0, "said": "", "same": True})
 
 
 @pytest.mark.parametrize("name", ["a.json", "a.pth", "a.safetensors", "a.parquet", "a.html"])
