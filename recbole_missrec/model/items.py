@@ -160,13 +160,18 @@ class ItemSide:
             place: row of the table for each place, long ``[places]``.
             packed: the histories; modalities that a row does not keep are left out.
         """
-        if packed.kept is None or self.options["seq_mm_fusion"] != "add":  # else slots leave out
+        if packed.kept is None:
             return F.embedding(place, self.history_inputs(table))
-        kept = packed.kept[:, packed.history.order[packed.history.row]]  # [modalities, places]
-        places = place.new_zeros(()) if table.ids is None else F.embedding(place, table.ids)
-        for tokens, there in zip(table.tokens, kept, strict=True):
-            places = places + F.embedding(place, tokens) * there[:, None]
-        return places
+        row = packed.history.row.view(len(place), -1)[:, 0]  # [places]
+        kept = packed.kept[:, packed.history.order[row]]  # [modalities, places]
+        ids = place.new_zeros(()) if table.ids is None else F.embedding(place, table.ids)
+        tokens = [
+            F.embedding(place, tokens) * there[:, None]
+            for tokens, there in zip(table.tokens, kept, strict=True)
+        ]
+        if self.options["seq_mm_fusion"] == "add":
+            return sum(tokens, ids)
+        return torch.cat([token + ids for token in tokens], 1)
 
     def history_inputs(self, table: ItemTable) -> Tensor:
         """What an item adds to its position in a history, ``[items, times * dim]``."""

@@ -149,6 +149,7 @@ TOKENS = [{"missing": "token"}, {"missing": "token", "seq_mm_fusion": "contextua
     [
         *product(DROPOUT_VARIANTS, ("sequences", "items")),
         ({}, "both"),
+        ({"seq_mm_fusion": "contextual", "modality_dropout": {"text": 0.8}}, "sequences"),
         *((options, "items") for options in TOKENS),  # sequences do without, whatever missing says
     ],
     ids=str,
@@ -157,9 +158,8 @@ def test_modalities_left_out_in_training_equal_the_reference(
     shop: Path, options: dict[str, Any], of: str
 ) -> None:
     """Gradients and loss with the modalities that were drawn, in one chunk of items and in many."""
-    model, dataset = build(
-        shop, modality_dropout={"text": 0.4, "image": 0.6}, modality_dropout_of=of, **options
-    )
+    options = {"modality_dropout": {"text": 0.4, "image": 0.6}, "modality_dropout_of": of} | options
+    model, dataset = build(shop, **options)
     model = model.double()
     model.discover_interests(0)
     sequences, lengths, targets = random_batch(model.n_items, torch.Generator().manual_seed(5))
