@@ -97,14 +97,21 @@ class ArrayDataset(Dataset):
 
         Of several domains as many users of each; the same for every model. ``held_out`` of a part
         says how often it has each item as a target, before, int64 ``[item_num]``. Of training keep
-        the rows of a share ``train_share`` of the users, drawn by the seed; candidates stay.
+        the rows of a share ``train_share`` of the users, drawn by the seed apart from those;
+        candidates stay.
+
+        Raises:
+            UsageError: that share is of no user.
         """
         train, *others = super().build()
         share = self.config["train_share"]
         if share < 1:
             generator = torch.Generator().manual_seed(self.config["seed"])
-            kept = torch.rand(self.user_num, generator=generator) < share  # [users]
-            train.inter_feat = train.inter_feat[kept[train.inter_feat[self.uid_field]]]
+            lots = torch.rand(2, self.user_num, generator=generator)  # the first is of `_drawn`
+            kept = (lots[1] < share)[train.inter_feat[self.uid_field]]  # [rows]
+            if not kept.any():
+                raise UsageError(f"--train_share={share}: no user is drawn; raise it")
+            train.inter_feat = train.inter_feat[kept]
         for part in others:
             items = part.inter_feat[self.iid_field]
             part.held_out = torch.bincount(items, minlength=self.item_num)

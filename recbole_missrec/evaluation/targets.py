@@ -53,9 +53,9 @@ def training_popularity(interactions: Interactions, held_out: Sequence[Any]) -> 
 
     These are all interactions but the targets of validation and test: with leave-one-out, those of
     each user before the validation item, the first item of a history as well. A cut to
-    ``max_train_prefixes`` or ``MAX_ITEM_LIST_LENGTH`` changes nothing, so that they are the same
-    for every model. (But for users of three interactions, of whom RecBole takes a validation item
-    for general models and none for sequential ones.)
+    ``max_train_prefixes``, ``MAX_ITEM_LIST_LENGTH`` or ``train_share`` changes nothing, so that
+    they are the same for every model. (But for users of three interactions, of whom RecBole takes a
+    validation item for general models and none for sequential ones.)
 
     Args:
         interactions: of the whole data set.

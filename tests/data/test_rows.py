@@ -23,6 +23,7 @@ from recbole_missrec.data.features import write_features
 from recbole_missrec.data.groups import Groups
 from recbole_missrec.data.histories import HistoryRows
 from recbole_missrec.data.rows import TRIMMED_MODELS, PointerRows, SharedRows
+from recbole_missrec.errors import UsageError
 from recbole_missrec.registry import get_dataset_class, get_model
 
 MODELS = ("SASRec", "GRU4Rec", "BERT4Rec", "NARM", "MISSRec", "SRGNN")
@@ -199,16 +200,18 @@ def test_a_capped_dozen(dozen: Path) -> None:
 @pytest.mark.parametrize("model", MODELS)
 def test_a_share_of_the_users_is_trained_on(dozen: Path, model: str) -> None:
     """All rows of a user or none: with this seed users 2 and 3; all are evaluated."""
-    config = configure(dozen, "dozen", model, train_share=0.5, seed=4)
+    config = configure(dozen, "dozen", model, train_share=0.5, seed=31)
     train, valid, test = own(config).build()
     assert train.inter_feat["user_id"].tolist() == [2, 3]
     assert valid.inter_feat["user_id"].tolist() == DOZEN_ROWS["valid"]["user_id"]
     assert test.inter_feat["user_id"].tolist() == DOZEN_ROWS["test"]["user_id"]
+    with pytest.raises(UsageError, match="--train_share=1e-09: no user is drawn; raise it"):
+        own(configure(dozen, "dozen", model, train_share=1e-9, seed=31)).build()
 
 
 def test_a_model_without_histories_is_trained_on_the_same_share(dozen: Path) -> None:
-    part, *_ = own(configure(dozen, "dozen", "BPR", train_share=0.5, seed=4)).build()
-    whole, *_ = own(configure(dozen, "dozen", "BPR", seed=4)).build()
+    part, *_ = own(configure(dozen, "dozen", "BPR", train_share=0.5, seed=31)).build()
+    whole, *_ = own(configure(dozen, "dozen", "BPR", seed=31)).build()
     users = whole.inter_feat["user_id"]
     assert set(users.tolist()) == {1, 2, 3, 4}
     assert part.inter_feat["user_id"].tolist() == users[users > 1].tolist()  # 4 has no history
