@@ -1,6 +1,6 @@
 """Before a run: its data, its model and its trainer, all checked."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from logging import getLogger
 from pathlib import Path
@@ -9,11 +9,13 @@ from typing import Any
 import recbole.data.utils
 import torch
 from recbole.data import data_preparation
+from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.utils import EvaluatorType, ModelType, init_logger, init_seed
 
 from recbole_missrec import processes
 from recbole_missrec.config import Config
 from recbole_missrec.data.dataset import data_identity
+from recbole_missrec.data.domains import domains
 from recbole_missrec.data.locate import find_files
 from recbole_missrec.errors import UsageError
 from recbole_missrec.evaluation.per_user import ONE_TARGET, check_pairs
@@ -136,12 +138,26 @@ def recbole_refuses(config: Config, error: Exception) -> UsageError:
     )
 
 
+def _check_ranking(config: Config, lists: list[str], loaders: Iterable[Any]) -> None:
+    """Of several data sets a target is ranked among the items of its own, which RecBole cannot."""
+    alone = "a target of several data sets is ranked among the items of its own"
+    if lists:
+        raise UsageError(f"--metrics: {alone}, {lists[0]} is of all items; leave it out")
+    for loader in loaders:
+        if not isinstance(loader, FullSortEvalDataLoader):
+            raise UsageError(f"--eval_args: {alone}, which are not sampled; set its mode to full")
+        rows = loader._dataset
+        several = len(rows.inter_feat[rows.uid_field].unique()) < len(rows)
+        if several and config["MODEL_TYPE"] != ModelType.SEQUENTIAL:
+            raise UsageError(f"--eval_args: {alone}; set its split to {{LS: valid_and_test}}")
+
+
 def check_parts(config: Config, loaders: tuple[Any, Any, Any]) -> None:
     """See that there is something to train on, to choose by and to report.
 
     Raises:
-        UsageError: a part without rows, too few items for the metrics, or test rows that
-            ``per_user`` cannot hold.
+        UsageError: a part without rows, too few items for the metrics, several data sets that
+            would be ranked together, or test rows that ``per_user`` cannot hold.
     """
     for phase, loader in zip(("training", "validation", "test"), loaders, strict=True):
         if not len(loader._dataset):
@@ -157,6 +173,8 @@ def check_parts(config: Config, loaders: tuple[Any, Any, Any]) -> None:
         raise UsageError(
             f"--topk={config['topk']}: {lists[0]} needs lists of at most {items} items"
         )
+    if len(domains(config)) > 1:
+        _check_ranking(config, lists, loaders[1:])
     if config["per_user"]:
         test = loaders[2]._dataset
         fields = test.uid_field, test.iid_field

@@ -223,7 +223,8 @@ class HookedTrainer(ResumableTrainer):
             if metrics:
                 self.ranks = rank_targets(self, eval_data, show_progress, count_items)
             if self.ranks is None or len(metrics) < len(self.config["metrics"]):
-                result.update(super().evaluate(eval_data, False, show_progress=show_progress))
+                others = super().evaluate(eval_data, False, show_progress=show_progress)
+                result.update(floats(others))
         if self.ranks is not None:
             result.update(
                 ranking_metrics(self.ranks.better, self.ranks.equal, metrics, self.config["topk"])

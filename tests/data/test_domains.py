@@ -165,9 +165,34 @@ def test_as_many_users_of_each_data_set_are_evaluated(shops: Path) -> None:
         names = [user.partition("/")[0] for user in part]
         assert sorted(names) == 4 * ["one"] + 4 * ["two"]
     assert evaluated(shops, "Pop", max_eval_users=4, seed=7)[0] != found["Pop"]
+    trainer, (train, *_) = prepare(config(shops, "one,two", "BPR", train_share=0.5, seed=2020))
+    trained = set(train._dataset.id2token("user_id", train._dataset.inter_feat["user_id"]))
+    both = evaluated(shops, "Pop", max_eval_users=4, train_share=0.5)[0]
+    assert both == found["Pop"]
+    assert 0 < len(both[0] & trained) < 8  # drawn apart from who is trained on
     given = config(shops, "one", "SASRec", max_eval_users=3)
     _, valid, test = get_dataset_class(given)(given).build()
     assert (len(valid), len(test)) == (3, 3)
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "message"),
+    [
+        (
+            "MISSRec",
+            {"metrics": ["NDCG", "GAUC"], "topk": [10]},
+            "--metrics: a target .* GAUC is of all items; leave it out",
+        ),
+        ("SASRec", {"eval_args": {"mode": "uni5"}}, "--eval_args: .* not sampled; set its mode"),
+        ("BPR", {"eval_args": {"split": {"RS": [2, 1, 1]}}}, "--eval_args: .* set its split to"),
+    ],
+)
+def test_targets_are_ranked_among_items_of_their_own_or_not_at_all(
+    shops: Path, model: str, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        prepare(config(shops, "one,two", model, **options))
+    prepare(config(shops, "one", model, **options))
 
 
 def test_zero_is_another_vector_in_each_data_set(shops: Path) -> None:

@@ -122,10 +122,13 @@ def interrupt(
         ("MISSRec", {"interest_method": "kmeans", "interest_warm_start": True}),
         ("MISSRec", {"interest_method": "auto", "interest_moved": 0.1}),
         ("VQRec", {}),
-        # of which RecBole computes one
-        ("SASRec", {"metrics": ["Recall", "NDCG", "MRR", "ShannonEntropy"], "topk": [5, 10]}),
+        # of which RecBole computes two
+        (
+            "SASRec",
+            {"metrics": ["Recall", "NDCG", "MRR", "ShannonEntropy", "GAUC"], "topk": [5, 10]},
+        ),
     ],
-    ids=["SASRec", "SASRec-BPR", "MISSRec", "MISSRec-warm", "MISSRec-moved", "VQRec", "entropy"],
+    ids=["SASRec", "SASRec-BPR", "MISSRec", "MISSRec-warm", "MISSRec-moved", "VQRec", "others"],
 )
 def test_an_interrupted_run_goes_on_to_the_same_figures(
     shop: Path,
