@@ -47,7 +47,8 @@ Train and evaluate MISSRec, or any RecBole model, on the same split, candidates 
                       some; later ones win
   --resume=FILE       go on with an interrupted run, from saved/*.resume, to the same figures
   --nproc=N           train in N processes, as `torchrun --nproc_per_node=N` does; over several
-                      machines with RecBole's --world_size, --ip, --port and --group_offset
+                      machines, whose folder of checkpoints is one, with RecBole's
+                      --world_size, --ip, --port and --group_offset
   --key=value         any option of RecBole or of this project; the command line wins over files
 
 Often wanted (all options with their defaults: props/overall.yaml, props/model/MISSRec.yaml):

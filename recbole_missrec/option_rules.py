@@ -153,6 +153,10 @@ def _check_transfer(values: Mapping[str, Any]) -> None:
         raise UsageError(
             f"--fresh_adapters={values['fresh_adapters']}: must be a list of names, like [image]"
         )
+    if values.get("fresh_adapters") and not values["pretrained"]:
+        raise UsageError("--fresh_adapters: all adapters are fresh without --pretrained=FILE")
+    if values.get("fresh_adapters") and values.get("tune") == "none":
+        raise UsageError("--tune=none: fresh adapters would stay random; add --tune=adapters")
     if values.get("tune") == "lora" and not find_spec("peft"):
         raise UsageError("--tune=lora: needs peft; `pip install peft`")
     if values.get("tune") == "none" and not values["pretrained"]:

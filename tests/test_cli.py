@@ -158,6 +158,14 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Refused:
             "--interest_gradient=True --interest_moved=0.1",
             "--interest_moved=0.1: not with --interest_gradient=True, whose interests move w",
         ),
+        (
+            "--fresh_adapters=[text]",
+            "--fresh_adapters: all adapters are fresh without --pretrained",
+        ),
+        (
+            "--fresh_adapters=[text] --tune=none --pretrained=a.pth --item_ids=False",
+            "--tune=none: fresh adapters would stay random; add --tune=adapters",
+        ),
         ("--modalities=[text, text]", "--modalities=['text', 'text']: must be a list of names"),
         ("--n_heads=7", "--n_heads=7: must divide hidden_size 300"),
         ("--model=SASRec --hidden_size=63", "--n_heads=2: must divide hidden_size 63"),

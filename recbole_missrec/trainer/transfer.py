@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 # options by which the same weights compute something else, or have other shapes
 ARCHITECTURE = (
     *("structure", "roles", "hidden_size", "n_heads", "n_encoder_layers", "n_decoder_layers"),
-    *("inner_size", "seq_mm_fusion", "standardise_features", "interest_recency"),
+    *("inner_size", "layer_norm_eps", "seq_mm_fusion", "standardise_features"),
+    "interest_recency",
 )
 OF_A_CATALOGUE = (
     *("interest_ids", "centroids", "item_embedding.weight", "unseen"),
@@ -87,6 +88,8 @@ def transfer_state(
     Raises:
         UsageError: lists all that does not fit.
     """
+    if "optimizer" in checkpoint:
+        raise UsageError(f"--pretrained={path}: of an unfinished run; go on with --resume={path}")
     if checkpoint["model"] != "MISSRec":
         raise UsageError(f"--pretrained={path}: of {checkpoint['model']}, not of MISSRec")
     for modality in fresh_adapters:

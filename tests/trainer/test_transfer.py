@@ -227,6 +227,7 @@ def test_a_fresh_adapter_of_features_of_another_size(source_shop: Path, narrow_s
         ({"structure": "no_decoder"}, "structure is no_decoder there, encoder_decoder here"),
         ({"roles": "interest_queries"}, "roles is interest_queries there, item_queries here"),
         ({"seq_mm_fusion": "contextual"}, "seq_mm_fusion is contextual there, add here"),
+        ({"layer_norm_eps": 0.5}, "layer_norm_eps is 0.5 there, 1e-12 here"),
         ({"interest_recency": True}, "interest_recency is True there, False here"),
         ({"standardise_features": False}, "standardise_features is False there, True here"),
         (
@@ -296,5 +297,7 @@ def test_another_model_and_another_modality(source_shop: Path, target_shop: Path
     model = new_model(target_shop)
     with pytest.raises(UsageError, match="a.pth: of UniSRec, not of MISSRec"):
         load({**pretrained(source_shop), "model": "UniSRec"}, model)
+    with pytest.raises(UsageError, match="a.pth: of an unfinished run; go on with --resume=a.pth"):
+        load({**pretrained(source_shop), "optimizer": {}}, model)
     with pytest.raises(UsageError, match="no modality imge; did you mean 'image'"):
         load(pretrained(source_shop), model, fresh_adapters=["imge"])
