@@ -79,6 +79,7 @@ class ResumableTrainer(Base):
 
     def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
         self.best_epoch = epoch
+        self.model.eval()  # as it is evaluated, without a validation too
         content = {**self._state(), "epoch": epoch, "curve": self.curve}
         processes.from_first(lambda: save_checkpoint(self.saved_model_file, content))
 

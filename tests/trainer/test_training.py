@@ -18,7 +18,7 @@ from recbole_missrec.evaluation.per_user import read_per_user
 from recbole_missrec.model import initial, missrec
 from recbole_missrec.model.missrec import MISSRec
 from recbole_missrec.preparation import prepare
-from recbole_missrec.quick_start import stored_config
+from recbole_missrec.quick_start import restore, stored_config
 from recbole_missrec.registry import get_model
 from recbole_missrec.trainer.checkpoint import load_checkpoint, save_checkpoint
 from tests.shops import read_histories, tiny_config, tiny_words, write_tiny_shop
@@ -52,6 +52,15 @@ def run(shop: Path, model: str = "MISSRec", **options: Any) -> dict[str, Any]:
 def figures(result: dict[str, Any]) -> tuple[Any, ...]:
     curve = [{**epoch, "seconds": None} for epoch in result["curve"]]
     return result["valid"], result["test"], result["best_epoch"], curve
+
+
+def test_a_checkpoint_without_validation_has_the_interests_of_its_weights(shop: Path) -> None:
+    result = run(shop, interest_gradient=True, eval_step=0, learning_rate=0.01)
+    stored = load_checkpoint(result["checkpoint"])
+    model = restore(result["checkpoint"], stored, {})[0].model
+    model.load_state_dict(stored["state_dict"])
+    means = model.train().interest_means().detach()
+    torch.testing.assert_close(stored["state_dict"]["centroids"], means)
 
 
 # --- resuming ------------------------------------------------------------------------------------
