@@ -17,8 +17,9 @@ from recbole_missrec.interests.kmeans import kmeans
 from recbole_missrec.interests.neighbours import cloud, nearest_centre
 from recbole_missrec.machine import memory_limit_mib
 
-# tokens up to which the exact search takes half a minute of one core, by `benchmarks.interests`; on
-# a GPU an estimate from its speed in matrix products, where none was at hand to measure with
+# tokens up to which the exact search of 20 neighbours takes half a minute of one core, by
+# `benchmarks.interests` (of a tenth of the tokens some minutes); on a GPU an estimate from its
+# speed in matrix products, where none was at hand to measure with
 EXACT_TOKENS = {"cpu": 30_000, "cuda": 300_000}
 
 

@@ -67,6 +67,8 @@ def _by_faiss(
 ) -> np.ndarray:
     import faiss
 
+    if num_clusters >= len(array):  # which an index of lists cannot be trained on
+        return np.arange(len(array))
     faiss.omp_set_num_threads(torch.get_num_threads())
     dim = array.shape[1]
     model = faiss.Kmeans(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from PIL import Image
 from pyarrow import parquet
 
 from recbole_missrec.errors import UsageError
@@ -96,9 +97,11 @@ def find_pictures(given: str, dataset: str, folder: Path, tokens: Sequence[str])
     """
     if given:
         try:
-            files = {path.stem: path for path in sorted(Path(given).iterdir()) if path.is_file()}
+            inside = [path for path in Path(given).iterdir() if path.is_file()]
         except OSError as error:
             raise UsageError(f"--pictures={given}: cannot be read: {error.strerror}") from error
+        inside.sort(key=lambda path: (path.suffix.lower() in Image.registered_extensions(), path))
+        files = {path.stem: path for path in inside}  # a picture rather than a file beside it
         found = {item: files[token] for item, token in enumerate(tokens) if token in files}
         if not found:
             raise UsageError(

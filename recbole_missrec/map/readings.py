@@ -53,7 +53,8 @@ def choose_rows(test: Any, users: Sequence[str], seed: int) -> list[int]:
         if not known.get(user):  # 0 is padding
             raise UsageError(f"--users={user}: no such user; {nearest(user, list(known)[1:])}")
         if known[user] not in last:
-            raise UsageError(f"--users={user}: has too few interactions for a test row")
+            why = "too few interactions, or max_eval_users"
+            raise UsageError(f"--users={user}: has no test row: {why}")
     return [last[known[user]] for user in users]
 
 

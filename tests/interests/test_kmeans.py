@@ -49,6 +49,15 @@ def test_fewer_distinct_points_than_clusters_leave_the_last_empty(limit: int) ->
 
 
 @LIBRARIES
+def test_as_many_clusters_as_points(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_INDEXED", 4)
+    points = structured_tokens(40, 20)
+    assignment, centroids = kmeans(points, 40, seed=5)
+    assert sorted(assignment.tolist()) == list(range(40))
+    torch.testing.assert_close(centroids[assignment], points)
+
+
+@LIBRARIES
 def test_a_start_decides_where_the_steps_end(limit: int) -> None:
     # two groups of two: from {0, 11}, {1, 10} the means are equal but for the first step's ties;
     # from the groups themselves nothing moves; from {0}, {1, 10, 11} the 1 comes to the 0

@@ -123,6 +123,19 @@ def test_a_modality_is_left_out(plain: Path, page: Page) -> None:
     assert pixel(page, IMAGE) == seen
 
 
+def test_boxes_say_what_is_drawn_after_a_visit_elsewhere(plain: Path, page: Page) -> None:
+    page.open(plain)
+    page.run("document.querySelectorAll('[name=modality]')[1].click()")
+    page.run("location.href = 'about:blank'")
+    page.settle()
+    page.run("history.back()")
+    page.settle()
+    page.settle()
+    assert page.run("document.querySelectorAll('[name=modality]')[1].checked") == (
+        pixel(page, IMAGE) != PAPER
+    )
+
+
 def test_the_mouse_shows_an_item_and_its_interest_alone(plain: Path, page: Page) -> None:
     page.open(plain)
     colours = [pixel(page, point) for point in range(7)]

@@ -85,6 +85,9 @@ def test_pictures_of_a_folder(tmp_path: Path) -> None:
     picture(folder / "other.png")
     (folder / "i1.png").mkdir()
     assert find_pictures(str(folder), "shop", tmp_path, ITEMS) == {1: shown}
+    (beside := shown.with_suffix(".txt")).touch()  # later by its name
+    assert find_pictures(str(folder), "shop", tmp_path, ITEMS) == {1: shown}
+    beside.unlink()
     shown.unlink()
     with pytest.raises(UsageError, match="no file there is named like an item, such as i1.jpg"):
         find_pictures(str(folder), "shop", tmp_path, ITEMS)

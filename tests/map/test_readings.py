@@ -32,7 +32,7 @@ def test_a_few_users_are_drawn() -> None:
     [
         ("C", "--users=C: no such user; did you mean 'c'?"),
         ("[PAD]", "--users=[PAD]: no such user; choose from 'a', 'b', 'c', 'd'"),
-        ("b", "--users=b: has too few interactions for a test row"),
+        ("b", "--users=b: has no test row: too few interactions, or max_eval_users"),
     ],
 )
 def test_users_who_cannot_be_shown(user: str, message: str) -> None:
