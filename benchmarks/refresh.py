@@ -90,6 +90,7 @@ def measure(
             if not refreshes or model.health is not refreshes[-1]:
                 refreshes.append(model.health)
         discovered = time.perf_counter()
+        bench.train_data.transform = model.training_packer(epoch)  # as the trainer does
         for batch in bench.train_data:
             train_step(model, bench.optimizer, batch)
         discovery += discovered - start

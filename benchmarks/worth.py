@@ -12,12 +12,12 @@ from benchmarks.measuring import add_dataset, arguments, machine, positive, repo
 from benchmarks.studying import add_seeds, by_label, means, seeds_of, train
 from recbole_missrec.comparison.plan import Run, plan_run
 from recbole_missrec.evaluation.per_user import read_per_user
-from recbole_missrec.evaluation.significance import compare
+from recbole_missrec.evaluation.significance import compare, holm
 
 DESCRIPTION = """\
 Train MISSRec with its interests found in several ways, one factor at a time around the defaults,
 and without any. Choices are made by N@10 on validation; each row's N@10 on the test rows is
-compared user by user with that of the model without interests.
+compared user by user with that of the model without interests (p by Holm's correction).
 
 It may be killed: asked for again it goes on where it was. Results are kept in the folder FOLDER.
 """
@@ -96,13 +96,16 @@ def rows(runs: Sequence[Run], folder: Path) -> list[dict[str, Any]]:
         ]
         for label in ROWS
     }
-    found = []
+    found: list[dict[str, Any]] = []
     for label, results in by_label(runs, folder).items():
-        row = {"interests": label, "seeds": len(results), **means(results)}
+        row: dict[str, Any] = {"interests": label, "seeds": len(results), **means(results)}
         if label != NONE:
             against = compare(users[label], users[NONE], "ndcg", 10)
             row |= {"over none": against.difference, "p": against.p_value}
         found.append(row)
+    compared = [row for row in found if "p" in row]
+    for row, p in zip(compared, holm([row["p"] for row in compared]), strict=True):
+        row["p"] = p
     return found
 
 
