@@ -25,6 +25,7 @@ from benchmarks.tokens import structured_tokens
 from recbole_missrec.data.domains import Domain
 from recbole_missrec.data.features import write_features
 from recbole_missrec.errors import UsageError
+from recbole_missrec.files import write_json
 from recbole_missrec.words import say
 
 DESCRIPTION = """\
@@ -42,6 +43,7 @@ process, the pages of the feature files that it has read among it.
 """
 NAME = "corpus"
 DIM = 512
+HELD_OUT = 3  # interactions of a user that are no training rows: the first and the last two
 PARTS = {
     "batch": "histories, augmented copies, layout",
     "features": "features of the batch, from their files",
@@ -82,13 +84,13 @@ def run(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Make the corpus and measure.
 
     Raises:
-        UsageError: too few interactions, the corpus cannot be written, or a run failed.
+        UsageError: too few interactions, too many steps, a corpus of another size in the folder or
+            one that cannot be written, or a run failed.
     """
     size = Size(args.users, args.items, args.interactions)
     check_size(size, "interactions")
-    if not (folder / NAME / f"{NAME}.inter").is_file():
-        say("a corpus is made")
-        in_fresh_process(write_corpus, folder, size)
+    check_steps(args, size)
+    make_corpus(folder, size)
     rows: list[dict[str, Any]] = []
     for processes in args.processes:
         say(f"{processes} of {args.processes} processes")
@@ -98,8 +100,38 @@ def run(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     return {**machine(args.threads), "corpus": corpus, "rows": rows}
 
 
+def check_steps(args: argparse.Namespace, size: Size) -> None:
+    """See that an epoch has the steps that are asked for.
+
+    Raises:
+        UsageError: it has fewer.
+    """
+    there = -(-(size.interactions - HELD_OUT * size.users) // args.batch)
+    if args.warm_up + args.steps > there:
+        raise UsageError(
+            f"--steps={args.steps}: with --warm_up={args.warm_up} more than the {there} of an "
+            f"epoch by --batch={args.batch}"
+        )
+
+
+def make_corpus(folder: Path, size: Size) -> None:
+    """Write the corpus, unless it is there; its size last, as a sign that all of it is.
+
+    Raises:
+        UsageError: one of another size is there, or it cannot be written.
+    """
+    file, asked = folder / NAME / "size.json", size._asdict()
+    if not file.is_file():
+        say("a corpus is made")
+        in_fresh_process(write_corpus, folder, size)
+        write_json(file, asked)
+    elif (there := json.loads(file.read_text())) != asked:
+        kept, wanted = (", ".join(f"{n} {kind}" for kind, n in s.items()) for s in (there, asked))
+        raise UsageError(f"--folder={folder}: its corpus has {kept}, not {wanted}; name another")
+
+
 def write_corpus(folder: Path, size: Size) -> None:
-    """Write interactions and features; the interactions last, as a sign that all are there."""
+    """Write interactions and features."""
     domain = Domain(NAME, folder / NAME, "")
     names = tokens("B", np.arange(size.items), 9).to_pylist()
     files = domain.features("text"), domain.features("image"), domain.augmented("text")

@@ -15,9 +15,10 @@ from benchmarks.measuring import arguments, machine, report
 from benchmarks.studying import add_seeds, by_label, means, seeds_of, train
 from benchmarks.transfer_data import films, halves
 from recbole_missrec.comparison.plan import Run, plan_run
-from recbole_missrec.errors import UsageError
+from recbole_missrec.errors import UsageError, nearest
+from recbole_missrec.options import CHOICES
 from recbole_missrec.paths import props_dir
-from recbole_missrec.words import say
+from recbole_missrec.words import names, say
 
 DESCRIPTION = """\
 Pre-train MISSRec on one catalogue and tune it on another, whose items and users it has not seen:
@@ -71,33 +72,60 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         What ``--out`` holds.
 
     Raises:
-        UsageError: a data set is absent, or a run failed.
+        UsageError: a word of the command line is wrong, a data set is absent, or a run failed.
     """
     seeds, folder = seeds_of(args), args.folder / args.source
+    ways, shares = ways_of(args.ways), shares_of(args.shares)
     SOURCES[args.source](args.data_path, folder / "dataset")
     first, common = OPTIONS[args.source]
     common = common | {"data_path": str(folder / "dataset"), "epochs": str(args.epochs)}
     common["valid_metric"] = "NDCG@10"
     checkpoints = {seed: pretrain(folder, seed, common | first, args.threads) for seed in seeds}
-    ways, shares = args.ways.split(","), [float(share) for share in args.shares.split(",")]
     runs = [run for seed in seeds for run in plan(seed, checkpoints[seed], common, ways, shares)]
     train(runs, folder / "runs", args)
     identity = {**machine(args.threads), "source": args.source}
     return identity | {"rows": rows(runs, folder / "runs")}
 
 
+def ways_of(text: str) -> list[str]:
+    """Ways of tuning of the command line.
+
+    Raises:
+        UsageError: there is no such way, or one is there twice.
+    """
+    known, ways = ["scratch", *CHOICES["tune"]], names("ways", text)
+    for way in ways:
+        if way not in known:
+            raise UsageError(f"--ways={text}: no way '{way}'; {nearest(way, known)}")
+    return ways
+
+
+def shares_of(text: str) -> list[float]:
+    """Shares of the training users of the command line.
+
+    Raises:
+        UsageError: one is no number above 0 and at most 1, or there twice.
+    """
+    try:
+        shares = [float(share) for share in names("shares", text)]
+    except ValueError:
+        shares = []
+    if not shares or not all(0 < share <= 1 for share in shares):
+        raise UsageError(f"--shares={text}: must be numbers above 0 and at most 1, like {SHARES}")
+    return shares
+
+
 def pretrain(within: Path, seed: int, options: dict[str, str], threads: int) -> Path:
-    """Checkpoint of a pre-training on the source; made now unless it is there."""
-    folder = within / f"pretrained-{seed}"
+    """Checkpoint of a pre-training on the source; made now unless that very one is there."""
+    files = (str(props_dir() / "pretrain.yaml"),)
+    planned = plan_run("pre-training", "MISSRec", "source", seed, files, options)
+    folder = within / f"pretrained-{seed}-{planned.digest}"
     done = folder / "result.json"
     if not done.is_file():
         say(f"pre-training, seed {seed}")
         begun = sorted(folder.glob("*.resume"))
-        words = [f"--resume={begun[-1]}"] if begun else [
-            "--dataset=source", f"--seed={seed}", f"--checkpoint_dir={folder}",
-            f"--config_files={props_dir() / 'pretrain.yaml'}",
-            *(f"--{key}={value}" for key, value in options.items()),
-        ]  # fmt: skip
+        anew = [*planned.words, f"--checkpoint_dir={folder}"]
+        words = [f"--resume={begun[-1]}"] if begun else anew
         command = [sys.executable, "-m", "recbole_missrec", *words, f"--result_file={done}"]
         environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
         if subprocess.run(command, env=environment).returncode:

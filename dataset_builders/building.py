@@ -255,7 +255,7 @@ def _make(
             f"{content.name}: no item has {encoder.modality} features: {reasons}; go without: "
             f"--{encoder.modality} none"
         )
-    made_by = encoder.name + (f" ({content.label})" if content.label else "")
+    made_by = encoded.features.encoder + (f" ({content.label})" if content.label else "")
     write_features(folder / "data" / name, tokens, matrix, made_by, made_of)
     return FeatureFacts(
         made_by,

@@ -109,7 +109,8 @@ def encode(
             called already.
 
     Returns:
-        The features; None in all processes but the first.
+        The features, their space named by the inputs where it depends on them; None in all
+        processes but the first.
 
     Raises:
         UsageError: inputs that cannot be encoded at all, or another process that has ended.
@@ -128,7 +129,8 @@ def encode(
     if len(present) < len(inputs):
         failures[NO_TEXT] += len(inputs) - len(present)
     items = list(present)
-    features = ItemFeatures([items[row] for row in kept], matrix, encoder.name)
+    made_by = encoder.name + (f" of {inputs_digest[:8]}" if encoder.whole else "")
+    features = ItemFeatures([items[row] for row in kept], matrix, made_by)
     return Encoded(features, inputs_digest, failures)
 
 

@@ -30,10 +30,11 @@ class Encoder:
 
     Attributes:
         modality: ``text`` or ``image``.
-        name: goes into the feature file.
+        name: goes into the feature file; where ``whole``, with a digest of the inputs behind it.
         identity: all that the rows depend on beside the inputs: weights and options.
         load: device -> the encoder, ready for work.
-        whole: the rows depend on all inputs at once, so that they cannot be made in parts.
+        whole: the rows depend on all inputs at once, so that they cannot be made in parts, and
+            those of other inputs are of another space.
     """
 
     modality: str

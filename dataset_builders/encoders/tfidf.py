@@ -20,7 +20,8 @@ BLOCK = 10_000  # texts that become rows at a time
 
 def encoder() -> Encoder:
     """The encoder, 128 dimensions, or fewer if texts or distinct words are fewer."""
-    identity = f"{NAME} {DIM} {MOST_TEXTS} {MOST_WORDS}"
+    # "of its inputs": features of before their name said so are made again
+    identity = f"{NAME} of its inputs {DIM} {MOST_TEXTS} {MOST_WORDS}"
     return Encoder("text", NAME, identity, lambda device: Loaded(_encode), whole=True)
 
 

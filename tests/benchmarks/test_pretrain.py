@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.pretrain import computed, main
+from benchmarks.prepare_data import Size
+from benchmarks.pretrain import computed, main, make_corpus
 from benchmarks.pretrain_steps import Clock
 
 
@@ -57,3 +58,27 @@ def test_one_and_two_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_too_few_interactions(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--users=100", "--items=10", "--interactions=400"]) == 2
     assert "--interactions=400: too few for 100 users" in capsys.readouterr().err
+
+
+def test_more_steps_than_an_epoch_has(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """220 training rows are four batches of 64."""
+    corpus = ["--users=60", "--items=50", "--interactions=400", f"--folder={tmp_path}"]
+    assert main([*corpus, "--batch=64", "--steps=4", "--warm_up=1"]) == 2
+    assert capsys.readouterr().err == (
+        "--steps=4: with --warm_up=1 more than the 4 of an epoch by --batch=64\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_kept_corpus_of_another_size(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    make_corpus(tmp_path, Size(60, 50, 400))
+    made = (tmp_path / "corpus" / "corpus.inter").stat().st_mtime_ns
+    make_corpus(tmp_path, Size(60, 50, 400))
+    capsys.readouterr()
+    words = ["--users=70", "--items=50", "--interactions=400", f"--folder={tmp_path}"]
+    assert main([*words, "--batch=8", "--steps=1"]) == 2
+    assert capsys.readouterr().err == (
+        f"--folder={tmp_path}: its corpus has 60 users, 50 items, 400 interactions, "
+        "not 70 users, 50 items, 400 interactions; name another\n"
+    )
+    assert (tmp_path / "corpus" / "corpus.inter").stat().st_mtime_ns == made

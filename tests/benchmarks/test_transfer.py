@@ -2,13 +2,14 @@
 
 import json
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from benchmarks.transfer import OPTIONS, main, plan
+from benchmarks.transfer import OPTIONS, main, plan, pretrain
 from benchmarks.transfer_data import TARGET, films, halves
 from recbole_missrec.data.features import read_features, write_features
 
@@ -81,6 +82,49 @@ def test_films_and_products_have_texts_of_one_encoder(tmp_path: Path) -> None:
     assert {dict(run.options)["modalities"] for run in others} == {"[text]"}
     assert not any("MAX_ITEM_LIST_LENGTH" in dict(run.options) for run in others)
     assert len(others) == 5  # two ways with ids and without, and zero-shot
+
+
+def test_a_pre_training_is_kept_for_its_options(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_scientific(tmp_path / "Scientific")
+    halves(tmp_path, tmp_path / "halves")
+    commands = []
+
+    def finish(command: list[str], **_: object) -> subprocess.CompletedProcess:
+        words = dict(word[2:].split("=", 1) for word in command if "=" in word)
+        (folder := Path(words["checkpoint_dir"])).mkdir()
+        (folder / "best.pth").touch()
+        Path(words["result_file"]).touch()
+        commands.append(words)
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr("benchmarks.transfer.subprocess.run", finish)
+    options = {"data_path": str(tmp_path / "halves")}
+    found = [pretrain(tmp_path, 7, options | {"epochs": epochs}, 1) for epochs in "121"]
+    assert [(words["seed"], words["epochs"]) for words in commands] == [("7", "1"), ("7", "2")]
+    assert {Path(words["config_files"]).name for words in commands} == {"pretrain.yaml"}
+    assert found[0] == found[2] != found[1]
+    assert all(path.is_file() for path in found)
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("--ways=scratch,adapter", "no way 'adapter'; did you mean 'adapters'?"),
+        ("--ways=full,full", "must be different names with commas between"),
+        ("--shares=1,0", "must be numbers above 0 and at most 1, like 1,0.3,0.1"),
+        ("--shares=1.5", "must be numbers above 0 and at most 1, like 1,0.3,0.1"),
+        ("--shares=nan", "must be numbers above 0 and at most 1, like 1,0.3,0.1"),
+        ("--shares=half", "must be numbers above 0 and at most 1, like 1,0.3,0.1"),
+    ],
+)
+def test_wrong_words_are_found_before_the_pre_training(
+    word: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([word, f"--folder={tmp_path}", f"--data_path={tmp_path}"]) == 2
+    assert capsys.readouterr().err == f"{word}: {message}\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow  # seven runs

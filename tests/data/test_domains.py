@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import torch
 
+from dataset_builders.encoders import choose
+from dataset_builders.encoding import encode
 from recbole_missrec.cli import main
 from recbole_missrec.config import Config
 from recbole_missrec.data.domains import domains, in_order, item_domains
@@ -213,6 +215,20 @@ def test_other_encoders_are_refused(shops: Path, tmp_path: Path) -> None:
     with pytest.raises(Exception, match="9 numbers of other, but .* 7 numbers of random text"):
         get_dataset_class(given)(given)
     assert main([*words, "--dataset=one,two"]) == 2
+
+
+def test_spaces_learned_of_two_catalogues_are_refused(tmp_path: Path) -> None:
+    texts = {"i3": "red tea", "i4": "red jam", "i5": "blue jam"}
+    for name, other in (("one", "plum jam"), ("two", "green tea pot")):
+        write_tiny_shop(tmp_path, name=name)
+        made = encode(texts | {"i6": other}, choose("text", "tfidf"), tmp_path / "work")
+        assert made is not None
+        tokens, matrix, space = made.features.tokens, made.features.matrix, made.features.encoder
+        write_features(tmp_path / name / f"{name}.text.safetensors", tokens, matrix, space)
+    given = config(tmp_path, "one,two", modalities=["text"])
+    kind = r"3 numbers of TF-IDF \+ truncated SVD of \w{8}"
+    with pytest.raises(UsageError, match=f"{kind}, but .* has {kind}; domains that are trained"):
+        get_dataset_class(given)(given)
 
 
 @pytest.mark.parametrize(

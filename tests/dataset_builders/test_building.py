@@ -15,6 +15,7 @@ from dataset_builders.building import Settings, build_dataset
 from dataset_builders.card import read_card
 from dataset_builders.dataset_files import DatasetContent, ItemFeatures
 from dataset_builders.encoders import choose
+from dataset_builders.encoding import input_digest
 from recbole_missrec.data.features import read_features
 from recbole_missrec.errors import UsageError
 
@@ -187,11 +188,13 @@ def test_texts_and_pictures_become_features(tmp_path: Path) -> None:
     assert (folder / "words.pictures.tsv").read_text() == (
         "item_id\tfile\na\timages/a.png\nb\timages/b.png\n"
     )
+    assert text.encoder == f"TF-IDF + truncated SVD of {input_digest(WORDS.texts, ENCODERS[0])[:8]}"
     assert (
-        "  text: 2 of 3 items (66.7%), dim 1, TF-IDF + truncated SVD; left out: empty text (1)"
-        in (summary.splitlines())
+        f"  text: 2 of 3 items (66.7%), dim 1, {text.encoder}; left out: empty text (1)"
+        in summary.splitlines()
     )
     card = read_card(folder)
+    assert card["features"]["text"]["encoder"] == text.encoder
     told = "items without features: 1; without item ids a model ranks them last"
     assert f"  {told}" in summary.splitlines()
     assert f"**{told}.**" in (folder / "README.md").read_text().splitlines()

@@ -13,6 +13,7 @@ from dataset_builders.card import read_card
 from dataset_builders.dataset_files import DatasetContent, Origin
 from dataset_builders.downloads import SourceFile
 from dataset_builders.encoders import choose
+from dataset_builders.encoding import input_digest
 from recbole_missrec.errors import UsageError
 from tests.dataset_builders.test_building import DRAWN
 
@@ -33,6 +34,7 @@ CONTENT = DatasetContent(
     about="A shop made by hand.",
 )
 ENCODERS = (choose("text", "tfidf"), choose("image", "histogram"))
+SPACE = f"TF-IDF + truncated SVD of {input_digest(CONTENT.texts, ENCODERS[0])[:8]}"
 PAGE = f"""\
 # shop
 
@@ -49,7 +51,7 @@ Differs by -1 items.
 
 | | |
 | --- | --- |
-| text | 3 of 3 items (100.0%), dim 2, TF-IDF + truncated SVD |
+| text | 3 of 3 items (100.0%), dim 2, {SPACE} |
 | image | 1 of 3 items (33.3%), dim 132, colour, layout and edge histogram; \
 left out: does not decode (1) |
 

@@ -191,6 +191,17 @@ def test_an_encoder_that_needs_all_texts_gets_them(tmp_path: Path) -> None:
     assert encoded is not None and encoded.features.matrix.shape == (600, 11)
 
 
+def test_a_space_that_is_learned_of_the_inputs_is_named_by_them(tmp_path: Path) -> None:
+    tfidf = choose("text", "tfidf")
+    made = [
+        encode(texts, tfidf, tmp_path / str(number))
+        for number, texts in enumerate((TEXTS, dict(TEXTS), TEXTS | {"i0": "another"}))
+    ]
+    one, again, other = (encoded.features.encoder for encoded in made if encoded)
+    assert one == f"TF-IDF + truncated SVD of {input_digest(TEXTS, tfidf)[:8]}"
+    assert one == again != other
+
+
 @pytest.mark.slow
 def test_killed_at_any_moment_it_gives_the_same_bytes(tmp_path: Path) -> None:
     """Killed on the way to the second part and to the third, then left to end."""

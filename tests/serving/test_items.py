@@ -199,7 +199,7 @@ def test_texts_and_pictures_through_the_encoders_of_the_checkpoint(
         ("text", "MiniLM (all-MiniLM-L6-v2)", None),
         ("text", "MiniLM (all-MiniLM-L6-v2) (SYNTHETIC)", None),
         ("image", "EfficientNet-Lite0", None),
-        ("text", "TF-IDF + truncated SVD", "cannot be made of single items"),
+        ("text", "TF-IDF + truncated SVD of 1a2b3c4d", "cannot be made of single items"),
         ("image", "MiniLM (all-MiniLM-L6-v2)", "cannot be made of single items"),
         ("text", "bert /no/such/folder, mean", "--text-model /no/such/folder: "),
         ("text", "bert some, middle", "--text-pooling 'middle': no such pooling"),

@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from dataset_builders.encoders import choose
+from dataset_builders.encoding import encode
 from recbole_missrec.errors import UsageError
 from recbole_missrec.model.missrec import MISSRec
 from recbole_missrec.trainer.checkpoint import load_checkpoint, save_checkpoint
@@ -265,6 +267,20 @@ def test_alphas_of_items_are_refused_even_of_as_many(source_shop: Path) -> None:
     model = new_model(source_shop, item_mm_fusion="dynamic_instance")
     with pytest.raises(UsageError, match="whose alphas belong to its items; pre-train with dyna"):
         load(checkpoint, model)
+
+
+def test_a_space_learned_of_another_catalogue(
+    source_shop: Path, target_shop: Path, tmp_path: Path
+) -> None:
+    catalogues = {"a": "red tea", "b": "red jam"}, {"a": "blue tea", "b": "blue jam"}
+    made = [encode(texts, choose("text", "tfidf"), tmp_path) for texts in catalogues]
+    there, here = (encoded.features.encoder for encoded in made if encoded)
+    checkpoint = pretrained(source_shop, ENCODERS | {"text": there})
+    model = new_model(target_shop)
+    with pytest.raises(UsageError) as error:
+        transfer_state("a.pth", checkpoint, model, ENCODERS | {"text": here})
+    assert f"text is of {there} there, of {here} here (--fresh_adapters=[text]" in str(error.value)
+    transfer_state("a.pth", checkpoint, model, ENCODERS | {"text": there})
 
 
 def test_other_and_unknown_encoders(source_shop: Path, target_shop: Path) -> None:
