@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -84,28 +83,16 @@ def test_films_and_products_have_texts_of_one_encoder(tmp_path: Path) -> None:
     assert len(others) == 5  # two ways with ids and without, and zero-shot
 
 
-def test_a_pre_training_is_kept_for_its_options(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_scientific(tmp_path / "Scientific")
+@pytest.mark.slow  # two pre-trainings
+def test_a_pre_training_is_kept_for_its_options(tmp_path: Path) -> None:
+    write_scientific(tmp_path / "Scientific", users=20)
     halves(tmp_path, tmp_path / "halves")
-    commands = []
-
-    def finish(command: list[str], **_: object) -> subprocess.CompletedProcess:
-        words = dict(word[2:].split("=", 1) for word in command if "=" in word)
-        (folder := Path(words["checkpoint_dir"])).mkdir()
-        (folder / "best.pth").touch()
-        Path(words["result_file"]).touch()
-        commands.append(words)
-        return subprocess.CompletedProcess(command, 0)
-
-    monkeypatch.setattr("benchmarks.transfer.subprocess.run", finish)
     options = {"data_path": str(tmp_path / "halves")}
     found = [pretrain(tmp_path, 7, options | {"epochs": epochs}, 1) for epochs in "121"]
-    assert [(words["seed"], words["epochs"]) for words in commands] == [("7", "1"), ("7", "2")]
-    assert {Path(words["config_files"]).name for words in commands} == {"pretrain.yaml"}
     assert found[0] == found[2] != found[1]
-    assert all(path.is_file() for path in found)
+    assert len(list(tmp_path.glob("pretrained-7-*/*.pth"))) == 2
+    epochs = [json.loads((path.parent / "result.json").read_text())["epochs"] for path in found]
+    assert epochs == [1, 2, 1]
 
 
 @pytest.mark.parametrize(
