@@ -74,6 +74,13 @@ class Page:
         self.wait("Page.loadEventFired")
         self.settle()
 
+    def go_back(self) -> None:
+        """Show the page before again, as it was left."""
+        self.events = []
+        self.run("history.back()")
+        self.wait("Page.loadEventFired")
+        self.settle()
+
     def settle(self) -> None:
         """Wait until what has been asked for is drawn."""
         self.run("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")

@@ -126,11 +126,8 @@ def test_a_modality_is_left_out(plain: Path, page: Page) -> None:
 def test_boxes_say_what_is_drawn_after_a_visit_elsewhere(plain: Path, page: Page) -> None:
     page.open(plain)
     page.run("document.querySelectorAll('[name=modality]')[1].click()")
-    page.run("location.href = 'about:blank'")
-    page.settle()
-    page.run("history.back()")
-    page.settle()
-    page.settle()
+    page.open("about:blank")
+    page.go_back()
     assert page.run("document.querySelectorAll('[name=modality]')[1].checked") == (
         pixel(page, IMAGE) != PAPER
     )
