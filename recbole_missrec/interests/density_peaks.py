@@ -4,7 +4,7 @@ Source: MISSRec, section 3.2; Du et al., Study on density peaks clustering based
 neighbors, 2016.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -15,6 +15,7 @@ from recbole_missrec.interests.neighbours import (
     Cloud,
     blocks,
     cloud,
+    distinct,
     nearest,
     nearest_centre,
     neighbours,
@@ -38,9 +39,9 @@ def density_peaks(
     far from any denser point. Denser is the lower mean squared distance, then the lower index, so
     that duplicates of a peak do not all become centres. If one of a point's neighbours is denser,
     the nearest such neighbour is its nearest denser point; only local peaks need a search over
-    all points, among those that are denser. Memory O(n (k + dim)); time O(n^2 dim) in matrix
-    products. Approximately, with an index for neighbours and nearest centres, O(n^1.5 dim), but
-    for the peaks.
+    all points, among those that are denser. Points at one place are looked for once. For n places,
+    memory O(n (k + dim)); time O(n^2 dim) in matrix products. Approximately, with an index for
+    neighbours and nearest centres, O(n^1.5 dim), but for the peaks.
 
     Permuted points give the permuted clusters as long as only duplicates are equally dense, and
     the scores of the last centre and of the best point that is none differ.
@@ -66,48 +67,84 @@ def density_peaks(
     if num_clusters > n:
         raise ValueError(f"{num_clusters} clusters of {n} points")
     points = points.detach()
-    if n == 1:
-        return torch.zeros(1, dtype=torch.long, device=points.device), points.clone()
-    k = min(max(1, k - include_self), n - 1)
-    index = torch.empty(n, k, dtype=torch.int32, device=points.device)
-    total = torch.empty(n, dtype=torch.float64, device=points.device)
-    find_neighbours, find_centre = _searches(index_seed)
-    for rows, squared, near in find_neighbours(points, k):
-        index[rows], total[rows] = near, squared.sum(1)
-    release_free_memory()  # of the search
-    mean_squared = total / ((k + include_self) * dim)  # [n], scaled by 1 / dim
-    assignment = _assign(points, index, mean_squared, num_clusters, find_centre)
+    first, place, times = distinct(points)
+    if len(first) == 1:
+        numbers = torch.arange(n, device=points.device)
+        assignment = numbers.where(numbers < num_clusters, 0)
+    else:
+        k = min(max(1, k - include_self), n - 1)
+        places = points if len(first) == n else points[first]
+        find_neighbours, find_centre = _searches(index_seed)
+        index, total = _neighbours(places, times, k, find_neighbours)
+        mean_squared = total / ((k + include_self) * dim)  # [places], scaled by 1 / dim
+        assignment = _assign(places, index, mean_squared, first, place, num_clusters, find_centre)
     return assignment, cluster_means(points, assignment, num_clusters)
 
 
+def _neighbours(
+    places: Tensor,
+    times: Tensor,
+    k: int,
+    find_neighbours: Callable[[Tensor, int], Iterator[tuple[Tensor, Tensor, Tensor]]],
+) -> tuple[Tensor, Tensor]:
+    """Nearest places of each, and the sum of the squared distances of its k nearest points.
+
+    Args:
+        places: ``[places, dim]``.
+        times: points at each, ``[places]``.
+        k: at most the number of points but one.
+        find_neighbours: gives k nearest others, as ``neighbours``.
+
+    Returns:
+        int32 ``[places, k or all others]``, nearest first, and float64 ``[places]``.
+    """
+    others = min(k, len(places) - 1)
+    index = torch.empty(len(places), others, dtype=torch.int32, device=places.device)
+    total = torch.empty(len(places), dtype=torch.float64, device=places.device)
+    nth = torch.arange(k, device=places.device)
+    for rows, squared, near in find_neighbours(places, others):
+        twins = times[rows, None] - 1  # [rows, 1]
+        ends = twins + times[near.long()].cumsum(1)  # points up to each neighbour, [rows, others]
+        found = torch.searchsorted(ends, nth.repeat(len(rows), 1), right=True)  # [rows, k]
+        index[rows] = near
+        total[rows] = squared.gather(1, found).masked_fill_(nth < twins, 0).sum(1)
+    release_free_memory()  # of the search
+    return index, total
+
+
 def _assign(
-    points: Tensor,
+    places: Tensor,
     index: Tensor,
     mean_squared: Tensor,
+    first: Tensor,
+    place: Tensor,
     num_clusters: int,
     find_centre: Callable[[Cloud, Cloud], Tensor],
 ) -> Tensor:
     """Cluster of each point, ``[n]``.
 
     Args:
-        points: ``[n, dim]``.
-        index: neighbours of each, nearest first, ``[n, k]``.
-        mean_squared: mean squared distance to them, over the dimension, ``[n]``.
+        places: ``[places, dim]``.
+        index: neighbours of each, nearest first, ``[places, k]``.
+        mean_squared: mean squared distance to the nearest points, over the dimension, ``[places]``.
+        first: of the points at each, ``[places]``.
+        place: of each point, ``[n]``.
         num_clusters: number of centres.
-        find_centre: of points and centres, gives the nearest centre of each point.
+        find_centre: of places and centres, gives the nearest centre of each place.
     """
     order = torch.argsort(mean_squared, stable=True)  # densest first
-    place = torch.empty_like(order)  # in this order
-    place[order] = torch.arange(len(order), device=order.device)
-    ranked = cloud(points[order])
+    rank = torch.empty_like(order)
+    rank[order] = torch.arange(len(order), device=order.device)
+    ranked = cloud(places[order])
     delta = torch.empty_like(mean_squared)
-    delta[order] = _squared_to_denser(ranked, index, order, place).sqrt() / points.shape[1] ** 0.5
-    score = delta.log() - mean_squared  # log of exp(-mean_squared) * delta, which underflows
+    delta[order] = _squared_to_denser(ranked, index, order, rank).sqrt() / places.shape[1] ** 0.5
+    score = delta.new_full(place.shape, -torch.inf)  # a duplicate is 0 away from a denser point
+    score[first] = delta.log() - mean_squared  # log of exp(-mean_squared) * delta, which underflows
     centres = torch.sort(score, descending=True, stable=True).indices[:num_clusters]
-    # where a centre is 0 away from a denser point, the first point at this place is a centre, too
-    apart = place[centres[: max(1, int((delta[centres] > 0).sum()))]]
-    assignment = torch.empty_like(order)
-    assignment[order] = find_centre(ranked, ranked[apart])
+    apart = rank[place[centres[: len(first)]]]  # duplicates come last
+    nearest_of = torch.empty_like(order)
+    nearest_of[order] = find_centre(ranked, ranked[apart])
+    assignment = nearest_of[place]
     assignment[centres] = torch.arange(num_clusters, device=order.device)
     return assignment
 
@@ -139,23 +176,23 @@ def _searches(index_seed: int | None) -> tuple[Callable[..., Any], Callable[...,
     )
 
 
-def _squared_to_denser(ranked: Cloud, index: Tensor, order: Tensor, place: Tensor) -> Tensor:
-    """Squared distance of each point to its nearest denser one, of the densest to its farthest.
+def _squared_to_denser(ranked: Cloud, index: Tensor, order: Tensor, rank: Tensor) -> Tensor:
+    """Squared distance of each place to its nearest denser one, of the densest to its farthest.
 
     Args:
-        ranked: the points, densest first.
-        index: neighbours of each point, nearest first, before they were ranked, ``[n, k]``.
-        order: point of each place, ``[n]``.
-        place: place of each point, ``[n]``.
+        ranked: the places, densest first.
+        index: neighbours of each place, nearest first, before they were ranked, ``[n, k]``.
+        order: place of each rank, ``[n]``.
+        rank: of each place, ``[n]``.
 
     Returns:
-        ``[n]``, of the ranked points.
+        ``[n]``, of the ranked places.
     """
     n, k = index.shape
     squared = torch.empty(n, dtype=torch.float64, device=order.device)
     peaks = []
     for rows in blocks(n, max(ranked.points.shape[1], k), order.device):
-        near = place[index[order[rows]]]  # [rows, k]
+        near = rank[index[order[rows]]]  # [rows, k]
         denser = near < rows[:, None]
         nearest_denser = near.gather(1, denser.byte().argmax(1, keepdim=True))  # [rows, 1]
         squared[rows] = squared_distances(

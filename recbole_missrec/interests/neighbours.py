@@ -64,6 +64,25 @@ def cloud(points: Tensor) -> Cloud:
     return Cloud(points, factors, unit)
 
 
+def distinct(points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Places of points, in the order of their first ones. Time O(n log n dim), memory O(n dim).
+
+    Args:
+        points: ``[n, dim]``.
+
+    Returns:
+        First point at each place, ``[places]``; place of each point, ``[n]``; points at each
+        place, ``[places]``; all long.
+    """
+    _, group, times = torch.unique(points, dim=0, return_inverse=True, return_counts=True)
+    numbers = torch.arange(len(points), device=points.device)
+    first = torch.full_like(times, len(points)).scatter_reduce_(0, group, numbers, "amin")
+    first, order = first.sort()
+    place = torch.empty_like(order)
+    place[order] = numbers[: len(order)]
+    return first, place[group], times[order]
+
+
 def nearest(
     queries: Cloud, points: Cloud, k: int, hide: Hide | None = None
 ) -> tuple[Tensor, Tensor]:
@@ -175,7 +194,7 @@ def neighbours(points: Tensor, k: int) -> Iterator[tuple[Tensor, Tensor, Tensor]
     """The k nearest other points of each point, in blocks.
 
     Args:
-        points: ``[n, dim]``.
+        points: ``[n, dim]``, at different places: among many at one, time grows.
         k: 1 to n - 1.
 
     Yields:

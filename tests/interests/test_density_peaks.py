@@ -9,6 +9,7 @@ from torch import Tensor
 from benchmarks.dense import dense_density_peaks
 from recbole_missrec.interests import neighbours
 from recbole_missrec.interests.density_peaks import cluster_means, density_peaks
+from recbole_missrec.interests.neighbours import squared_distances
 from tests.reference.density_peaks import density_peaks as pairwise_density_peaks
 
 
@@ -183,6 +184,20 @@ def test_permuted_duplicates_stay_with_their_likes() -> None:
     permuted, _ = density_peaks(points[order], 20, 8)
     assert torch.equal(permuted, assignment[order])
     assert torch.equal(assignment[:50], assignment[50:100])
+
+
+def test_points_at_one_place_are_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = []
+
+    def counted(queries: Tensor, points: Tensor, index: Tensor) -> Tensor:
+        pairs.append(index.numel())
+        return squared_distances(queries, points, index)
+
+    monkeypatch.setattr(neighbours, "squared_distances", counted)
+    points = _random(60)
+    density_peaks(torch.cat([points, points[:1].expand(900, -1)]), 20, 8)
+    assert pairs[0] == 60 * 16  # neighbours and further candidates of each place
+    assert sum(pairs) < 60 * 60
 
 
 def test_equal_points_are_one_cluster_and_its_idle_duplicates() -> None:

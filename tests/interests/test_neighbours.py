@@ -6,6 +6,7 @@ from torch import Tensor
 
 from recbole_missrec.interests.neighbours import (
     cloud,
+    distinct,
     nearest,
     nearest_centre,
     neighbours,
@@ -20,6 +21,14 @@ def test_neighbours_on_a_line() -> None:
     assert near.tolist() == [[1, 2], [0, 2], [1, 0], [2, 1]]
     assert squared.tolist() == [[1, 9], [1, 4], [4, 9], [16, 36]]
     assert near.dtype == torch.int32 and squared.dtype == torch.float64
+
+
+def test_places_in_the_order_of_their_first_points() -> None:
+    points = torch.tensor([[2.0, 1.0], [0.0, -0.0], [2.0, 1.0], [1.0, 2.0], [-0.0, 0.0]])
+    first, place, times = distinct(points)
+    assert first.tolist() == [0, 1, 3]
+    assert place.tolist() == [0, 1, 0, 2, 1]
+    assert times.tolist() == [2, 2, 1]
 
 
 def test_squared_distances_of_pairs() -> None:
