@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 import pyarrow as pa
+from pyarrow import compute, parquet
 from pyarrow import csv as arrow_csv
-from pyarrow import parquet
 
 from recbole_missrec.errors import UsageError, nearest
 
@@ -154,10 +154,20 @@ def read_table(path: Path, columns: Mapping[str, pa.DataType | None]) -> pa.Tabl
         table = parquet.read_table(path, columns=list(columns)).select(list(columns))
         for number, (name, kind) in enumerate(columns.items()):
             if kind is not None:
-                column = table.column(name).cast(TEXT).fill_null("")
+                column = _as_written(table.column(name)).cast(TEXT).fill_null("")
                 column = column.dictionary_encode() if kind == TOKEN else column
                 table = table.set_column(number, name, column)
         return table
+
+
+def _as_written(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Whole numbers kept as floats, as where some are missing: 12000000000, not 1.2e+10."""
+    if pa.types.is_floating(column.type):
+        whole = compute.less(compute.abs(column), 2.0**53)
+        whole = compute.and_(whole, compute.equal(compute.floor(column), column))
+        if compute.all(whole).as_py():
+            return column.cast(pa.int64())
+    return column
 
 
 def read_pairs(path: Path) -> list[tuple[str, str]]:

@@ -367,6 +367,10 @@ def test_damaged_feature_file_is_named(
             "shop/odd/odd.inter: line 2 has 5 columns, not the 4 of the first line",
         ),
         (
+            'user_id:token\titem_id:token\ttimestamp:float\nu1\t"i1\t1\nu1\ti2"\t2\n',
+            "shop/odd/odd.inter: line 2: a quotation mark is not closed; leave it out",
+        ),
+        (
             "\ufeffuser_id:token\titem_id:token\ttimestamp:float\nu1\ti1\t1\n",
             "shop/odd/odd.inter: begins with a byte order mark; save it as UTF-8 without one",
         ),

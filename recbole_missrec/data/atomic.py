@@ -1,5 +1,6 @@
 """A RecBole atomic file of interactions, read whole or refused with the line at fault."""
 
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -34,10 +35,10 @@ def read_interactions(
         The rows in the order of the file, columns in that of the file.
 
     Raises:
-        UsageError: a row of another number of columns, one without a required value, or one whose
-            number is none; names the line.
+        UsageError: a row of another number of columns, one without a required value, one whose
+            number is none, or one with a quotation mark that takes in the next; names the line.
     """
-    _check_widths(path, separator, encoding)
+    _check_lines(path, separator, encoding)
     how: dict[str, Any] = {"sep": separator, "usecols": list(types), "encoding": encoding}
     try:
         frame = pd.read_csv(path, dtype=dict(types), **how)
@@ -64,24 +65,34 @@ def _refuse_numbers(texts: pd.DataFrame, types: Mapping[str, Any], path: Path) -
                 )
 
 
-def _check_widths(path: Path, separator: str, encoding: str | None) -> None:
+def _check_lines(path: Path, separator: str, encoding: str | None) -> None:
     """Compare the separators with those of as many first lines; look closer where they differ.
 
-    The C parser would fill a short row and, asked for some columns, cut a long one.
+    The C parser would fill a short row, cut a long one where it is asked for some columns, and
+    take rows as one value from a quotation mark at the beginning of a value to the next mark.
     """
     mark = separator.encode(encoding or "utf-8")
-    lines = marks = 0
+    lines = marks = quotes = 0
     last = b""
     with path.open("rb") as file:
         expected = file.readline().count(mark)
         while block := file.read(_BLOCK):
             lines, marks, last = lines + block.count(b"\n"), marks + block.count(mark), block[-1:]
+            quotes += block.count(b'"')
         lines += last not in (b"", b"\n")
-        if marks == lines * expected:
+        if marks == lines * expected and not quotes:
             return
+        value = rb'(?:"(?:[^"]|"")*")?(?!")[^%b]*' % re.escape(mark)
+        closed = re.compile(rb"%b(?:%b%b)*" % (value, re.escape(mark), value))
         file.seek(0)
         for number, line in enumerate(file, 1):
-            if line.strip(b"\r\n") and b'"' not in line and line.count(mark) != expected:
+            text = line.rstrip(b"\r\n")
+            if b'"' in text:
+                if not closed.fullmatch(text):
+                    raise UsageError(
+                        f"{path}: line {number}: a quotation mark is not closed; leave it out"
+                    )
+            elif text and line.count(mark) != expected:
                 raise UsageError(
                     f"{path}: line {number} has {line.count(mark) + 1} columns, "
                     f"not the {expected + 1} of the first line"

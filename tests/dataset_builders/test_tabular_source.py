@@ -165,6 +165,18 @@ def test_parquet_may_lack_values(tmp_path: Path) -> None:
     assert (content.texts, content.pictures) == ({"x y": "Rye"}, {"x y": tmp_path / "a.png"})
 
 
+@pytest.mark.parametrize(
+    ("items", "expected"), [([12e9, 1.0], ["12000000000", "1"]), ([12e9, 1.5], ["1.2e+10", "1.5"])]
+)
+def test_whole_numbers_that_parquet_keeps_as_floats_are_written_whole(
+    tmp_path: Path, items: list[float], expected: list[str]
+) -> None:
+    sales = pd.DataFrame({"who": [7.0, 7.0], "what": items, "when": [1, 2]})
+    sales.to_parquet(tmp_path / "s.parquet")
+    content = build(tabular, tmp_path / "s.parquet", *ROLES, cache=tmp_path)
+    assert sequences(content) == {"7": expected}
+
+
 def test_core_and_name(tmp_path: Path) -> None:
     words = ("--core", "1", "--name", "shop")
     content = build(tabular, write_sales(tmp_path / "s.csv"), *ROLES, *words, cache=tmp_path)
