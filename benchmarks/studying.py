@@ -2,16 +2,20 @@
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean
 from typing import Any
+
+import pandas as pd
 
 from benchmarks.measuring import positive
 from recbole_missrec.comparison.execution import read_result
 from recbole_missrec.comparison.grid import run_all
 from recbole_missrec.comparison.plan import Run
 from recbole_missrec.errors import UsageError
+from recbole_missrec.evaluation.per_user import read_per_user
+from recbole_missrec.evaluation.significance import compare, holm
 from recbole_missrec.words import names, whole_number
 
 
@@ -50,6 +54,28 @@ def means(results: Sequence[dict[str, Any]]) -> dict[str, float]:
         "N@10": mean(result["test"]["ndcg@10"] for result in results),
         "N@10 on validation": mean(result["valid"]["ndcg@10"] for result in results),
     }
+
+
+def paired(
+    runs: Sequence[Run], folder: Path, others: Mapping[str, str]
+) -> dict[str, tuple[float, float]]:
+    """N@10 of rows on the test rows over that of others, user by user.
+
+    Args:
+        runs: of all rows.
+        folder: of their results.
+        others: label of the row that each label is compared with.
+
+    Returns:
+        Difference and p-value of each label of ``others``, corrected by Holm for their number.
+    """
+    users: dict[str, list[pd.DataFrame]] = {}
+    for run in runs:
+        users.setdefault(run.label, []).append(read_per_user(folder / f"{run.digest}.parquet"))
+    found = [compare(users[label], users[other], "ndcg", 10) for label, other in others.items()]
+    corrected = holm([comparison.p_value for comparison in found])
+    differences = [comparison.difference for comparison in found]
+    return dict(zip(others, zip(differences, corrected, strict=True), strict=True))
 
 
 def seeds_of(args: argparse.Namespace) -> list[int]:

@@ -12,7 +12,7 @@ from typing import Any
 from tabulate import tabulate
 
 from benchmarks.measuring import arguments, machine, report
-from benchmarks.studying import add_seeds, by_label, means, seeds_of, train
+from benchmarks.studying import add_seeds, by_label, means, paired, seeds_of, train
 from benchmarks.transfer_data import films, halves
 from recbole_missrec.comparison.plan import Run, plan_run
 from recbole_missrec.errors import UsageError, nearest
@@ -27,7 +27,9 @@ Pre-train MISSRec on one catalogue and tune it on another, whose items and users
   ml-100k   from films to Scientific, texts by MiniLM; the last 20 rows and items of each film user
 
 Against SASRec and MISSRec from scratch, with item ids and without, and with a part of the training
-users. It may be killed: asked for again it goes on where it was. Results are kept in FOLDER/SOURCE.
+users. Each row's N@10 on the test rows is compared with that from scratch, user by user (p by
+Holm's correction). It may be killed: asked for again it goes on where it was. Results are kept in
+FOLDER/SOURCE.
 """
 SOURCES: dict[str, Any] = {"category": halves, "ml-100k": films}  # what writes the data
 SHORT = {"MAX_ITEM_LIST_LENGTH": "20", "max_train_prefixes": "20"}
@@ -158,16 +160,27 @@ def plan(
 
 
 def rows(runs: Sequence[Run], folder: Path) -> list[dict[str, Any]]:
-    """Means over the seeds, row by row."""
+    """Means over the seeds, and N@10 beside that from scratch, row by row."""
+    results = by_label(runs, folder)
+    scratch = {
+        label: "scratch, with ids, 100%"
+        if label == "SASRec"
+        else f"scratch,{label.partition(',')[2]}"
+        for label in results
+    }
+    others = {own: other for own, other in scratch.items() if other in results and own != other}
+    compared = paired(runs, folder, others)
     return [
         {
             "row": label,
-            **means(results),
-            "epochs to the best": mean(result["best_epoch"] + 1 for result in results),
-            "trainable": results[0]["parameters"]["trainable"],
-            "seconds": mean(result["seconds"] for result in results),
+            "seeds": len(own),
+            **means(own),
+            "epochs to the best": mean(result["best_epoch"] + 1 for result in own),
+            "trainable": own[0]["parameters"]["trainable"],
+            "seconds": mean(result["seconds"] for result in own),
         }
-        for label, results in by_label(runs, folder).items()
+        | dict(zip(("over scratch", "p"), compared.get(label, ()), strict=False))
+        for label, own in results.items()
     ]
 
 

@@ -9,10 +9,8 @@ from typing import Any
 from tabulate import tabulate
 
 from benchmarks.measuring import add_dataset, arguments, machine, positive, report
-from benchmarks.studying import add_seeds, by_label, means, seeds_of, train
+from benchmarks.studying import add_seeds, by_label, means, paired, seeds_of, train
 from recbole_missrec.comparison.plan import Run, plan_run
-from recbole_missrec.evaluation.per_user import read_per_user
-from recbole_missrec.evaluation.significance import compare, holm
 
 DESCRIPTION = """\
 Train MISSRec with its interests found in several ways, one factor at a time around the defaults,
@@ -90,23 +88,13 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
 def rows(runs: Sequence[Run], folder: Path) -> list[dict[str, Any]]:
     """Means over the seeds, and N@10 beside that without interests, row by row."""
-    users = {
-        label: [
-            read_per_user(folder / f"{run.digest}.parquet") for run in runs if run.label == label
-        ]
-        for label in ROWS
-    }
-    found: list[dict[str, Any]] = []
-    for label, results in by_label(runs, folder).items():
-        row: dict[str, Any] = {"interests": label, "seeds": len(results), **means(results)}
-        if label != NONE:
-            against = compare(users[label], users[NONE], "ndcg", 10)
-            row |= {"over none": against.difference, "p": against.p_value}
-        found.append(row)
-    compared = [row for row in found if "p" in row]
-    for row, p in zip(compared, holm([row["p"] for row in compared]), strict=True):
-        row["p"] = p
-    return found
+    results = by_label(runs, folder)
+    compared = paired(runs, folder, {label: NONE for label in results if label != NONE})
+    return [
+        {"interests": label, "seeds": len(own), **means(own)}
+        | dict(zip(("over none", "p"), compared.get(label, ()), strict=False))
+        for label, own in results.items()
+    ]
 
 
 def table(result: dict[str, Any]) -> str:

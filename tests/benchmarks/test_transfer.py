@@ -130,5 +130,13 @@ def test_every_row_has_its_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         "adapters, without ids, 50%",
     ]
     assert all(0 <= row["R@10"] <= 1 for row in found)
+    of = {row["row"]: row for row in found}
+    assert [row["row"] for row in found if "p" in row] == [  # of all users there is no scratch
+        "adapters, with ids, 50%",
+        "adapters, without ids, 50%",
+    ]
+    for ids in ("with ids", "without ids"):
+        tuned, scratch = (of[f"{way}, {ids}, 50%"] for way in ("adapters", "scratch"))
+        assert tuned["over scratch"] == pytest.approx(tuned["N@10"] - scratch["N@10"])
     shares = [row["trainable"] for row in found]
     assert shares[3] == 0 < shares[5] < shares[4] < shares[1]
