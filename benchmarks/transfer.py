@@ -60,8 +60,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--source", choices=SOURCES, default="category", help="default: category")
     add("--ways", default=WAYS, help=f"how models are tuned; default: {WAYS}")
     add("--shares", default=SHARES, help=f"of the users trained on; default: {SHARES}")
+    add(
+        "--pretraining", nargs="+", type=pair, default=[], metavar="OPTION=VALUE",
+        help="options of the pre-training in place of those of props/pretrain.yaml",
+    )  # fmt: skip
     args = parser.parse_args(argv)
     return report([args.out], lambda: run(args), table)
+
+
+def pair(word: str) -> tuple[str, str]:
+    """An option and its value, for argparse."""
+    option, equals, value = word.partition("=")
+    if not option or not equals:
+        raise argparse.ArgumentTypeError(f"'{word}' is not like train_batch_size=512")
+    return option, value
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
@@ -82,10 +94,12 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     first, common = OPTIONS[args.source]
     common = common | {"data_path": str(folder / "dataset"), "epochs": str(args.epochs)}
     common["valid_metric"] = "NDCG@10"
-    checkpoints = {seed: pretrain(folder, seed, common | first, args.threads) for seed in seeds}
+    first = common | first | dict(args.pretraining)
+    checkpoints = {seed: pretrain(folder, seed, first, args.threads) for seed in seeds}
     runs = [run for seed in seeds for run in plan(seed, checkpoints[seed], common, ways, shares)]
     train(runs, folder / "runs", args)
     identity = {**machine(args.threads), "source": args.source}
+    identity["pretraining"] = dict(args.pretraining)
     return identity | {"rows": rows(runs, folder / "runs")}
 
 

@@ -114,13 +114,24 @@ def test_wrong_words_are_found_before_the_pre_training(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_options_of_the_pre_training_without_a_value(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["--pretraining", "interest_ratio"])
+    assert "'interest_ratio' is not like train_batch_size=512" in capsys.readouterr().err
+
+
 @pytest.mark.slow  # seven runs
 def test_every_row_has_its_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_scientific(tmp_path / "dataset" / "Scientific", users=20)
     words = ["--seeds=2020", "--epochs=1", "--threads=1", "--out=figures.json"]
+    words += ["--pretraining", "interest_ratio=0.5"]
     assert main([*words, "--ways=scratch,adapters", "--shares=0.5"]) == 0
-    found = json.loads(Path("figures.json").read_text())["rows"]
+    figures = json.loads(Path("figures.json").read_text())
+    (result,) = Path("runs/transfer/category").glob("pretrained-2020-*/result.json")
+    assert json.loads(result.read_text())["config"]["interest_ratio"] == 0.5
+    assert figures["pretraining"] == {"interest_ratio": "0.5"}
+    found = figures["rows"]
     assert [row["row"] for row in found] == [
         "SASRec",
         "scratch, with ids, 50%",
