@@ -52,6 +52,7 @@ def load_checkpoint(
     path: str | Path,
     device: str | torch.device = "cpu",
     fields: Mapping[str, type] = OF_A_MODEL,
+    of_data: bool = True,
 ) -> dict[str, Any]:
     """Read a checkpoint. No code in it is run.
 
@@ -59,9 +60,10 @@ def load_checkpoint(
         path: the file.
         device: where its tensors are wanted.
         fields: what it must hold, see ``check_fields``.
+        of_data: refuse weights of no data set, as ``convert`` writes them.
 
     Raises:
-        UsageError: no such file, or not a checkpoint of this project.
+        UsageError: no such file, or not a checkpoint of this project, or not of a data set.
     """
     try:
         open(path, "rb").close()
@@ -79,6 +81,8 @@ def load_checkpoint(
         raise UsageError(f"{path}: not a checkpoint of recbole-missrec ({FORMAT})")
     check_fields(path, content, fields)
     check_json(path, content, ("config", "curve"))
+    if of_data and content.get("data") == {}:
+        raise UsageError(f"{path}: has weights of no data set; tune them by --pretrained={path}")
     return content
 
 

@@ -54,7 +54,7 @@ def start_from(path: str, model: "MISSRec", encoders: Mapping[str, str]) -> None
     """
     options = model.options
     how = options["fresh_adapters"], options["other_encoders"]
-    transfer = transfer_state(path, load_checkpoint(path), model, encoders, *how)
+    transfer = transfer_state(path, load_checkpoint(path, of_data=False), model, encoders, *how)
     model.load_state_dict(transfer.state, strict=False)
     for note in transfer.notes:
         getLogger().info(f"{path}: {note}")

@@ -99,7 +99,7 @@ def test_embeddings_and_scores_are_those_of_the_authors_formulas(sets: Path, wri
     path = write(official.state_dict())
     assert convert(path) == 0
 
-    checkpoint = load_checkpoint(path.with_name("new.pth"))
+    checkpoint = load_checkpoint(path.with_name("new.pth"), of_data=False)
     config = Config("MISSRec", "pantry-sample", config_dict={**options, **checkpoint["config"]})
     model = MISSRec(config, dataset).eval()
     transfer = transfer_state("new.pth", checkpoint, model, {"text": "", "image": ""})
@@ -152,7 +152,7 @@ def test_what_the_new_checkpoint_holds(write: Write, capsys: pytest.CaptureFixtu
         "--inner_size=20 --n_encoder_layers=2 --n_decoder_layers=2 --MAX_ITEM_LIST_LENGTH=50"
     )
     assert second == f"left out, of a catalogue: {', '.join(catalogue)}"
-    content = load_checkpoint(out)
+    content = load_checkpoint(out, of_data=False)
     assert content["model"] == "MISSRec"
     assert content["config"]["modalities"] == ["text", "image"]
     renamed = {
@@ -179,9 +179,36 @@ def test_one_modality(write: Write) -> None:
     text = {n: w for n, w in weights.items() if not n.startswith(("img_adaptor", "fusion_factor"))}
     path = write(text)
     assert convert(path) == 0
-    content = load_checkpoint(path.with_name("new.pth"))
+    content = load_checkpoint(path.with_name("new.pth"), of_data=False)
     assert content["config"]["modalities"] == ["text"]
     assert len(content["state_dict"]) == len(text)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["evaluate", "new.pth"],
+        ["recommend", "new.pth", "--users=u1"],
+        ["map", "new.pth", "--out=map.html"],
+        ["export", "new.pth", "--out=exported"],
+        ["--resume=new.pth"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_what_is_converted_is_tuned_before_anything_else(
+    words: list[str],
+    write: Write,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = write(network().state_dict())
+    assert convert(path) == 0
+    monkeypatch.chdir(path.parent)
+    capsys.readouterr()
+    assert main(words) == 2
+    assert capsys.readouterr().err == (
+        "recbole-missrec: new.pth: has weights of no data set; tune them by --pretrained=new.pth\n"
+    )
 
 
 # --- what is refused ----------------------------------------------------------------------------
