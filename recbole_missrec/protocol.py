@@ -1,7 +1,7 @@
 """Checks of the options that say how a model is evaluated: split, candidates, metrics."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recbole_missrec.errors import UsageError, nearest
@@ -43,17 +43,32 @@ def _check_metrics(values: Mapping[str, Any]) -> None:
             raise UsageError(f"--metrics: unknown '{metric}'; {near}")
     if values.get("per_user") and not any(name.lower() in RANKING_METRICS for name in metrics):
         raise UsageError("--per_user: needs a ranking metric, such as --metrics=[Recall]")
+    check_computed("valid_metric", str(values["valid_metric"]), metrics, topk)
+
+
+def check_computed(option: str, name: str, metrics: Sequence[str], topk: Sequence[int]) -> None:
+    """See that a figure is one of those that are computed, in any case.
+
+    Args:
+        option: that names it.
+        name: of the figure, such as NDCG@10.
+        metrics: names of metrics.
+        topk: lengths of the lists.
+
+    Raises:
+        UsageError: it is not; names the nearest.
+    """
     computed = [
-        name
+        figure
         for metric in metrics
-        for name in (
+        for figure in (
             [metric] if metric.lower() in VALUE_METRICS else [f"{metric}@{k}" for k in topk]
         )
     ]
-    if str(values["valid_metric"]).lower() not in [name.lower() for name in computed]:
+    if name.lower() not in [figure.lower() for figure in computed]:
         raise UsageError(
-            f"--valid_metric={values['valid_metric']}: not computed with these metrics and topk; "
-            + nearest(str(values["valid_metric"]), computed)
+            f"--{option}={name}: not computed with these metrics and topk; "
+            + nearest(name, computed)
         )
 
 

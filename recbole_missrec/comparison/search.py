@@ -14,10 +14,12 @@ from sklearn.model_selection import ParameterGrid
 from recbole_missrec.comparison.execution import read_result
 from recbole_missrec.comparison.grid import run_all
 from recbole_missrec.comparison.plan import Run, plan_run, write_plan
+from recbole_missrec.config import Config
 from recbole_missrec.errors import UsageError, nearest
 from recbole_missrec.files import replacing
 from recbole_missrec.options import OptionLoader
 from recbole_missrec.paths import props_dir
+from recbole_missrec.protocol import check_computed
 from recbole_missrec.words import names, say, take, whole_number
 
 HELP = """\
@@ -59,14 +61,14 @@ def search(options: dict[str, str]) -> int:
     cluster = options.pop("cluster", None)
     number, parallel = (whole_number(key, given[key]) for key in ("trials", "parallel"))
     seed, out = whole_number("seed", given["seed"], lowest=0), Path(given["out"])
-    if _name(given["metric"]) not in metrics_dict:
-        near = nearest(_name(given["metric"]), metrics_dict)
-        raise UsageError(f"--metric={given['metric']}: {near}")
     trials = {
         (model, dataset): _plan(model, dataset, seed, number, options)
         for dataset in names("datasets", given["datasets"])
         for model in names("models", given["models"])
     }
+    for model, dataset in trials:
+        config = Config(model, dataset, command_line=options)
+        check_computed("metric", given["metric"], config["metrics"], config["topk"])
     runs = [run for planned in trials.values() for run in planned]
     write_plan(out, runs)
     failed = run_all(runs, out, parallel, cluster)
@@ -109,29 +111,16 @@ def search_space(model: str) -> dict[str, list[Any]]:
     return space
 
 
-def _name(metric: str) -> str:
-    """Of a metric, without the length of the list."""
-    return metric.lower().partition("@")[0]
-
-
 def _choose(trials: Mapping[Run, dict[str, Any]], out: Path, metric: str, path: Path) -> None:
-    """Write the values of the best trial as a props file; at a tie those of the first.
-
-    Raises:
-        UsageError: no trial has the metric.
-    """
-    scores = {}
-    for run in trials:
-        result = read_result(out, run)
-        if result is not None:
-            if metric.lower() not in result["valid"]:
-                raise UsageError(f"--metric={metric}: {nearest(metric, result['valid'])}")
-            scores[run] = result["valid"][metric.lower()]
+    """Write the values of the best trial as a props file; at a tie those of the first."""
+    results = {run: read_result(out, run) for run in trials}
+    scores = {run: result["valid"][metric.lower()] for run, result in results.items() if result}
     default, *_ = trials
     if not scores:
         say(f"{default.model} on {default.dataset}: every trial failed, nothing is chosen")
         return
-    best = (min if metrics_dict[_name(metric)].smaller else max)(scores, key=scores.__getitem__)
+    smaller = metrics_dict[metric.lower().partition("@")[0]].smaller
+    best = (min if smaller else max)(scores, key=scores.__getitem__)
     first = f"{scores[default]:.4f}" if default in scores else "failed"
     text = (
         f"# Best of {len(scores)} trials by {metric} on validation, seed {default.seed}: "

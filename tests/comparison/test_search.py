@@ -93,7 +93,11 @@ def test_a_search_is_resumed_and_chooses_on_validation(
         (["--models=SASRec", "--datasets=tiny"], "--out is missing"),
         (
             ["--models=SASRec", "--datasets=tiny", "--out=o", "--metric=ndgc@10"],
-            "--metric=ndgc@10: did you mean 'ndcg'?",
+            "--metric=ndgc@10: not computed with these metrics and topk; did you mean 'NDCG@10'?",
+        ),
+        (
+            ["--models=SASRec", "--datasets=tiny", "--out=o", "--metric=ndcg@7"],
+            "--metric=ndcg@7: not computed with these metrics and topk; did you mean 'NDCG@50'?",
         ),
         (
             ["--models=SASRec", "--datasets=tiny", "--out=o", "--result_file=r.json"],
