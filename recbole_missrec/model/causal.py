@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from recbole_missrec.model.base import OwnRecommender
 from recbole_missrec.model.dropout import dropout
-from recbole_missrec.model.history import History, HistoryBias
+from recbole_missrec.model.history import History, HistoryBias, most_taken
 from recbole_missrec.model.objectives import chunks
 
 READ_TOGETHER = 256  # histories that go through the Transformer at once
@@ -170,7 +170,12 @@ class CausalRecommender(OwnRecommender):
         """
         if self.temperature is None or self.item_embedding is not None:
             return scores
-        return scores.masked_fill(~self.present[:, items].any(0), -1 / self.temperature)
+        lowest = self.lowest_cosine() / self.temperature
+        return scores.masked_fill(~self.present[:, items].any(0), lowest)
+
+    def lowest_cosine(self) -> float | Tensor:
+        """As MISSRec's: in place of the cosine of an item of which nothing is known."""
+        return -1.0 if self.training else most_taken(self.history_bias) - 1.0
 
     def embed(self, interaction: Interaction) -> Tensor:
         """Sequence embeddings of a batch as ``queries``, ``[batch, dim]``; in evaluation mode."""

@@ -65,6 +65,11 @@ class HistoryBias(nn.Module):
         return scores.scatter_add_(1, place, bias.to(scores.dtype))
 
 
+def most_taken(bias: HistoryBias | None) -> float | Tensor:
+    """The most that a bias may take from one score and give to another together, 0 or less."""
+    return 0.0 if bias is None else -bias.weight.abs().sum()
+
+
 def first_times(items: Tensor) -> Tensor:
     """Whether an item stands for the first time in its row, bool ``[batch, length]``.
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from recbole_missrec.data.augmentation import RATE
 from recbole_missrec.model.fusion import CandidateFusion
-from recbole_missrec.model.history import History, HistoryBias
+from recbole_missrec.model.history import History, HistoryBias, most_taken
 from recbole_missrec.model.objectives import chunks
 from recbole_missrec.model.packing import Packed, at_least_one
 
@@ -243,8 +243,18 @@ class ItemSide:
             scores = torch.where(without_id, scores, (of_ids + weight * scores) / (1 + weight))
         if self.options["unseen_bias"] and not self.training:
             scores = scores + self.options["unseen_bias"] * self.unseen[items]
-        scores = scores.masked_fill(~present.any(0) & without_id, -1.0)
+        scores = scores.masked_fill(~present.any(0) & without_id, self.lowest_cosine())
         return scores / self.options["temperature"]
+
+    def lowest_cosine(self) -> float | Tensor:
+        """In place of the cosine of an item of which nothing is known.
+
+        -1; in an evaluation lower by whatever may be taken from another's score, so that it ranks
+        last.
+        """
+        if self.training:
+            return -1.0
+        return most_taken(self.history_bias) - 1.0 + min(0.0, self.options["unseen_bias"])
 
     def scores(self, u: Tensor, candidates: ItemTable, history: History) -> Tensor:
         """Scores over the temperature, those of items of the history shifted.

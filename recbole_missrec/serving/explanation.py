@@ -68,7 +68,7 @@ class Explainer:
         extra = {
             "history": added,
             "unseen": raised * self.model.options["unseen_bias"] / scorer.temperature,
-            "nothing known": -(~known).to(scores) / scorer.temperature,
+            "nothing known": (~known).to(scores) * self.model.lowest_cosine() / scorer.temperature,
         }
         columns = (weights[:, 0], cosines[:, 0], weights[:, 0] * cosines[:, 0] / scorer.temperature)
         numbers = torch.stack(columns, -1).double().transpose(0, 1).tolist()  # [items][parts][3]

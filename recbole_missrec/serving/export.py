@@ -87,14 +87,15 @@ def how_scored(scorer: Any) -> dict[str, Any]:
             "s_m = u . v_m for each modality m that the item has; w = softmax over these of "
             f"({logits}; content = sum of w_m s_m"
         )
+        constants["lowest"] = float(model.lowest_cosine())
         if model.item_embedding is None:
-            formula = f"{content}, -1 without any modality; score = content / temperature"
+            formula = f"{content}, lowest without any modality; score = content / temperature"
         else:
             constants["id_weight"] = model.options["id_weight"]
             formula = (
                 f"{content}, 0 without any modality; score = (u . v_id + id_weight content) / "
-                "(1 + id_weight) / temperature; without v_id, score = content / temperature, -1 / "
-                "temperature without any modality either"
+                "(1 + id_weight) / temperature; without v_id, score = content / temperature, "
+                "lowest / temperature without any modality either"
             )
         if model.options["unseen_bias"]:
             constants["unseen_bias"] = model.options["unseen_bias"]
@@ -102,8 +103,8 @@ def how_scored(scorer: Any) -> dict[str, Any]:
     else:
         formula = "score = u . v, u being over the temperature already"
         if model.temperature and model.item_embedding is None:
-            constants["null"] = -1 / model.temperature
-            formula += "; null, -1 / temperature, where the vector is null"
+            constants["null"] = float(model.lowest_cosine() / model.temperature)
+            formula += "; null where the vector is null"
     if "history_bias" in constants:
         formula += (
             "; for an item of the history + history_bias[0] / temperature, for its last item "

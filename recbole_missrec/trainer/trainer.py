@@ -108,6 +108,7 @@ class HookedTrainer(ResumableTrainer):
             loss = self._train_batches(train_data, show_progress)
         else:
             loss = super()._train_epoch(train_data, epoch_idx, loss_func, show_progress)
+        self._check_weights()
         if self._average:
             self._average.put_in(True)
         release_free_memory()
@@ -177,6 +178,15 @@ class HookedTrainer(ResumableTrainer):
                 "--learning_rate"
             )
         self._checked += losses.numel()
+
+    def _check_weights(self) -> None:
+        """See to the weights after the last step of an epoch, which no loss tells of."""
+        for name, weight in self.model.named_parameters():
+            if not weight.isfinite().all():
+                raise Diverged(
+                    f"batch {self._checked - 1} (from 0): its step left numbers in {name} that are "
+                    "not finite; try a lower --learning_rate"
+                )
 
     def _kept(self) -> str:
         if self.best_epoch < 0:

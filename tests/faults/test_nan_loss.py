@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from recbole_missrec.cli import main
 from recbole_missrec.registry import get_model
@@ -63,3 +64,24 @@ def test_epoch_batch_and_last_good_checkpoint_are_named(
     assert load_checkpoint(said[4])["epoch"] == int(said[3])
     assert main(["evaluate", said[4]]) == 0
     assert not Path("r.json").exists()
+
+
+@pytest.mark.parametrize("eval_step", [0, 1])
+def test_a_last_step_that_breaks_the_weights_is_named_and_not_kept(
+    shop: Path, capsys: pytest.CaptureFixture[str], eval_step: int
+) -> None:
+    """One batch an epoch: the loss is finite, and no loss follows that would tell."""
+    given: dict[str, Any] = {
+        **DIVERGES,
+        "train_batch_size": 10_000,
+        "epochs": 60,
+        "checkpoint_dir": "saved",
+    }
+    assert main(tiny_words(shop, "SASRec", **given, eval_step=eval_step)) == 1
+    said = capsys.readouterr().err
+    assert re.match(
+        r"recbole-missrec: epoch \d+, batch 0 \(from 0\): its step left numbers in", said
+    )
+    (checkpoint,) = Path("saved").glob("*.pth")
+    weights = load_checkpoint(checkpoint)["state_dict"]
+    assert all(torch.as_tensor(weight).isfinite().all() for weight in weights.values())

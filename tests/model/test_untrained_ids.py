@@ -61,6 +61,26 @@ def test_their_features_alone_score_them(tmp_path: Path) -> None:
     assert scores[1:].min() == scores[nothing]
 
 
+@pytest.mark.parametrize("model", ["MISSRec", "UniSRec"])
+@pytest.mark.parametrize("weight", [(-2.0, -1.0), (3.0, -0.5), (3.0, 1.0)])
+def test_what_nothing_is_known_of_ranks_last_whatever_the_history_adds(
+    tmp_path: Path, model: str, weight: tuple[float, float]
+) -> None:
+    shop = write_shop_with_unseen_items(tmp_path)
+    options = {"item_ids": False, "history_bias": True}
+    trainer, loaders = prepare(tiny_config(shop, model, **options))
+    nothing, *known = ids(trainer.model, loaders[0], "i2", "i5", "i6", "i7")
+    if hasattr(trainer.model, "discover_interests"):
+        trainer.model.discover_interests(0)
+    with torch.no_grad():
+        trainer.model.history_bias.weight.copy_(torch.tensor(weight))
+    for last in (nothing, known[0]):
+        items = torch.tensor([[*known[1:], nothing, last]])
+        batch = Interaction({"item_id_list": items, "item_length": torch.tensor([4])})
+        scores = trainer.model.eval().full_sort_predict(batch)[0]
+        assert scores[1:].min() == scores[nothing]
+
+
 @pytest.mark.parametrize("item_ids", [True, False])
 def test_an_evaluation_raises_their_scores(tmp_path: Path, item_ids: bool) -> None:
     """By as much as asked for, those of the history among them; without features it stays last."""
