@@ -156,6 +156,9 @@ def write_pairs(path: Path, columns: tuple[str, str], rows: Iterable[tuple[str, 
 def move_files(built: Path, target: Path, older: Iterable[str] = ()) -> list[str]:
     """Put the files of a folder in place, each by one rename; the card is the last.
 
+    The interactions go first and come after all but the card: whoever interrupts this leaves a
+    data set that cannot be read, and none of the files of two builds.
+
     Args:
         built: the folder that is complete.
         target: where its files go; a new data set appears by one rename.
@@ -171,9 +174,14 @@ def move_files(built: Path, target: Path, older: Iterable[str] = ()) -> list[str
     new = {path.relative_to(built) for path in built.rglob("*") if path.is_file()}
     before = {path.relative_to(target) for path in target.rglob("*") if path.is_file()}
     stale = (before & set(map(Path, older))) - new
-    for name in stale:
+    replaced = {name for name in before & new if _interactions(name)}
+    for name in sorted(stale | replaced, key=_interactions, reverse=True):
         (target / name).unlink()
-    for name in sorted(new, key=lambda name: name == Path(CARD)):
+    for name in sorted(new, key=lambda name: (name == Path(CARD), _interactions(name))):
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         os.replace(built / name, target / name)
     return sorted(map(str, before - new - stale))
+
+
+def _interactions(name: Path) -> bool:
+    return name.suffix == ".inter"

@@ -6,6 +6,7 @@ from logging import getLogger
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import recbole.data.utils
 import torch
 from recbole.data import data_preparation
@@ -121,11 +122,27 @@ def recbole_may_refuse(config: Config) -> Iterator[None]:
         UsageError: RecBole refuses, or what is run says so itself.
     """
     try:
-        yield
+        with _no_pickles():
+            yield
     except UsageError:
         raise
     except Exception as error:  # RecBole lets an option of another type fail wherever it is used
         raise recbole_refuses(config, error) from error
+
+
+@contextmanager
+def _no_pickles() -> Iterator[None]:
+    """Keep numpy from running code of a data set's files, which LDiffRec asks it to."""
+    load = np.load
+
+    def load_plain(*args: Any, **options: Any) -> Any:
+        return load(*args, **{**options, "allow_pickle": False})
+
+    np.load = load_plain
+    try:
+        yield
+    finally:
+        np.load = load
 
 
 def recbole_refuses(config: Config, error: Exception) -> UsageError:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 import torch
@@ -297,6 +298,14 @@ def test_features_of_another_dtype(dtype: str) -> None:
     path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(16) + b"a\nb")
     with pytest.raises(UsageError, match=r"^shop.text.safetensors: "):
         read_features(path)
+
+
+def test_embeddings_that_a_model_of_recbole_reads(shop: Path, refused: Refused) -> None:
+    np.save(shop / "tiny" / "item_emb.npy", np.array([Call()], dtype=object), allow_pickle=True)
+    words = ["--model=LDiffRec", "--n_cate=2", "--dataset=tiny", f"--data_path={shop}"]
+    said = refused(*words, "--epochs=1", "--state=error")
+    assert "RecBole refuses them: ValueError: Object arrays cannot be loaded" in said
+    assert not MARK.exists()
 
 
 # --- YAML and options ----------------------------------------------------------------------------
