@@ -74,10 +74,14 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     for part in args.parts.split(","):
         if part not in PARTS:
             raise UsageError(f"--parts={args.parts}: no part '{part}'; {nearest(part, PARTS)}")
+    try:
+        wanted = re.compile(args.only)
+    except re.error as error:
+        raise UsageError(f"--only={args.only}: no regular expression: {error}") from error
     result = before(args.folder / f"{args.dataset}.json", args.dataset)
     parts = args.parts.split(",")
     plans = {part: plan(part, args) for part in parts}
-    named = [run for part in parts for run in plans[part] if re.search(args.only, run.label)]
+    named = [run for part in parts for run in plans[part] if wanted.search(run.label)]
     left = [run for run in named if not result_path(args.folder, run).is_file()]
     hours = sum(run.model != "LastItem" for run in left) * MINUTES / 60
     say(f"{len(left)} of {len(named)} runs are left: about {hours:.1f} h of a core")

@@ -6,6 +6,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -71,8 +72,9 @@ class Trained:
         file = read_features(
             Path(config["data_path"]) / f"{config['dataset']}.{modality}.safetensors"
         )
-        store = FeatureStore(len(file.tokens), file.matrix.shape[1])
-        store.add(file.matrix, torch.arange(len(file.tokens)))
+        tokens = self.test._dataset.field2id_token[self.model.ITEM_ID]
+        store = FeatureStore(len(tokens), file.matrix.shape[1])
+        store.add(file.matrix, torch.from_numpy(pd.Index(file.tokens).get_indexer(tokens)))
         if config["standardise_features"]:
             store.standardise()
         source = store.sources[0]
@@ -114,6 +116,8 @@ def noise(model: Trained) -> Iterator[dict[str, Any]]:
             for name in names:
                 eligible = model.present[[*changed].index(name)]
                 rows = lacking(model.counts, eligible, share, "random", generator).nonzero()[:, 0]
+                # neighbours in the catalogue are alike: items are numbered as histories name them
+                rows = rows[torch.randperm(len(rows), generator=generator)]
                 changed[name] = model.features[name].clone()
                 changed[name][rows] = model.features[name][rows.roll(1)]
             row = {"noise": "another item's", "on": " and ".join(names), "amount": share}

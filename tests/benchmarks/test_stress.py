@@ -25,14 +25,16 @@ from benchmarks.stress.data import (
     without_features,
 )
 from benchmarks.stress.fusion import _sharpness, qualities
+from benchmarks.stress.trained import Trained, noise
 from benchmarks.stress.trainings import DRAWS, RAISED
 from benchmarks.stress.trainings import lacking as trainings_lacking
+from recbole_missrec.cli import main as train
 from recbole_missrec.comparison.plan import Run
-from recbole_missrec.data.features import read_features
+from recbole_missrec.data.features import read_features, write_features
 from recbole_missrec.evaluation.per_user import write_per_user
 from tests.model.test_against_reference import build, oracle_arguments, random_batch
 from tests.reference import missrec as reference
-from tests.shops import write_tiny_shop
+from tests.shops import tiny_words, write_tiny_shop
 
 ITEMS, PRESENT = 40, torch.ones(2, 40, dtype=torch.bool)
 
@@ -98,6 +100,40 @@ def test_scores_without_a_modality_are_those_of_the_formulas(tmp_path: Path, fus
     assert not torch.equal(found, whole)
     alter(model, plain, present, ids)
     torch.testing.assert_close(model.full_sort_predict(batch), whole)
+
+
+@pytest.mark.slow  # a training
+def test_features_of_zero_and_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Zero is that of the data set's items; what is another item's is no neighbour's."""
+    monkeypatch.chdir(tmp_path)
+    write_tiny_shop(tmp_path)
+    path = tmp_path / "tiny" / "tiny.text.safetensors"
+    file = read_features(path)
+    own = file.matrix.double()
+    foreign = 5 + torch.rand(60, own.shape[1], generator=torch.Generator().manual_seed(1))
+    tokens = [*file.tokens, *(f"x{number}" for number in range(60))]
+    write_features(path, tokens, torch.cat([file.matrix.float(), foreign]).numpy(), file.encoder)
+    assert train(tiny_words(tmp_path, epochs=1, checkpoint_dir="saved")) == 0
+    (checkpoint,) = Path("saved").glob("*.pth")
+    model = Trained(checkpoint)
+    expected = (-own.mean(0) / own.std(0)).float()
+    torch.testing.assert_close(model.zero("text"), expected, rtol=1e-4, atol=1e-4)
+
+    seen = []
+
+    def note(features: dict[str, torch.Tensor], present: torch.Tensor) -> dict[str, float]:
+        seen.append(features["text"])
+        return {}
+
+    monkeypatch.setattr(model, "altered", note)
+    rows = [row for row in noise(model) if row["on"] == "text"]
+    of_text = dict(zip([(row["noise"], row["amount"]) for row in rows], seen, strict=False))
+    wrong, plain = of_text["another item's", 1.0], model.features["text"]
+    there = model.present[0]
+    assert torch.equal(wrong[~there], plain[~there])
+    assert torch.equal(wrong[there].unique(dim=0), plain[there].unique(dim=0))
+    neighbours = plain[there].roll(1, 0)
+    assert (wrong[there] == neighbours).all(1).float().mean() < 0.5
 
 
 def test_half_of_the_features_are_left_out(tmp_path: Path) -> None:
@@ -342,3 +378,5 @@ def test_a_small_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         assert f"tiny.json: {reason}" in capsys.readouterr().err
     assert main([*words, "--parts=warm"]) == 2
     assert "no part 'warm'" in capsys.readouterr().err
+    assert main([*words, "--only=["]) == 2
+    assert "--only=[: no regular expression: " in capsys.readouterr().err
