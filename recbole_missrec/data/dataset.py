@@ -102,6 +102,12 @@ class MultiModalSequentialDataset(SequentialDataset):
         self.encoders[modality] = first.encoder
         if augmented:
             self.augmented[modality] = copies
+            if lacking := plain.keys() - augmented.keys():
+                self.logger.warning(
+                    f"{', '.join(sorted(lacking))}: no features of augmented {modality} "
+                    "(--augmented-text of a builder): copies of these sequences have the features "
+                    "of the plain ones"
+                )
         there = int(features.present.sum())
         self.logger.info(
             f"{modality}: {there:,} of {size - 1:,} items "

@@ -10,12 +10,14 @@ import pytest
 import torch
 
 from recbole_missrec.cli import main
+from recbole_missrec.config import Config
 from recbole_missrec.data import dataset as dataset_module
 from recbole_missrec.data import feature_store
 from recbole_missrec.data.dataset import MultiModalSequentialDataset
 from recbole_missrec.data.feature_store import FeatureStore, moments
 from recbole_missrec.data.features import AUGMENTED
-from tests.shops import tiny_config, tiny_words, write_tiny_shop
+from recbole_missrec.registry import get_dataset_class
+from tests.shops import tiny_config, tiny_options, tiny_words, write_tiny_shop
 
 MATRIX = torch.tensor([[5.0, 4.0], [1.0, 4.0], [99.0, 0.0], [3.0, 4.0]])
 
@@ -96,7 +98,7 @@ def shops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "shops"
 
 
-PRETRAINING = {"sequence_contrast": 0.5, "softmax": "in_batch", "item_ids": False}
+PRETRAINING: dict[str, Any] = {"sequence_contrast": 0.5, "softmax": "in_batch", "item_ids": False}
 
 
 @pytest.mark.parametrize("options", [{}, {"dataset": "tiny,other", **PRETRAINING}], ids=str)
@@ -111,6 +113,17 @@ def test_a_run_over_features_in_their_files_gives_the_same_figures(
         curve = [{**epoch, "seconds": None} for epoch in result["curve"]]
         found.append((result["valid"], result["test"], curve))
     assert found[0] == found[1]
+
+
+def test_a_domain_without_augmented_texts_is_named(
+    shops: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = Config("MISSRec", "tiny,other", config_dict=tiny_options(shops, **PRETRAINING))
+    get_dataset_class(config)(config)
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        "other: no features of augmented text (--augmented-text of a builder): copies of these "
+        "sequences have the features of the plain ones"
+    ]
 
 
 def test_large_features_stay_in_their_files(

@@ -95,30 +95,24 @@ def test_two_processes_take_the_steps_of_one(steps_taken: list[dict[str, Any]], 
 
 
 WHOLE_RUN = PRETRAINING | {"epochs": 3, "checkpoint_dir": "saved", "result_file": "result.json"}
+WHOLE_RUN["eval_batch_size"] = 7  # so that each process evaluates some
 
 
-def whole_run(shops: Path, folder: Path, *words: str) -> dict[str, Any]:
+def whole_run(shops: Path, folder: Path, *words: str, **more: Any) -> dict[str, Any]:
     """Result of a pre-training by the command line in a folder."""
-    given = (f"--{key}={value}" for key, value in options(shops, WHOLE_RUN).items())
+    given = (f"--{key}={value}" for key, value in options(shops, WHOLE_RUN | more).items())
     done = run(folder, "recbole_missrec", *given, *words, processes=1)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads((folder / "result.json").read_text())
 
 
-@pytest.fixture(scope="module")
-def in_two(shops: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    """Folder and result of a run in two processes."""
-    folder = tmp_path_factory.mktemp("two")
-    return folder, whole_run(shops, folder, "--nproc=2")
-
-
 @pytest.mark.slow
 def test_a_run_in_two_processes(
-    shops: Path, in_two: tuple[Path, dict[str, Any]], tmp_path: Path
+    shops: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """One file of each kind; the figures of one process but for rounding."""
-    folder, two = in_two
-    one = whole_run(shops, tmp_path)
+    folder = tmp_path_factory.mktemp("two")
+    one, two = whole_run(shops, tmp_path), whole_run(shops, folder, "--nproc=2")
     assert two["test"] == pytest.approx(one["test"], abs=1e-3)
     losses = [[epoch["loss"] for epoch in result["curve"]] for result in (one, two)]
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)
@@ -127,8 +121,11 @@ def test_a_run_in_two_processes(
 
 @pytest.mark.slow
 def test_a_cut_run_in_two_processes_goes_on_to_the_same_figures(
-    shops: Path, in_two: tuple[Path, dict[str, Any]], tmp_path: Path
+    shops: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
+    """With dropout, which each process draws for itself."""
+    drawn = {"dropout": 0.3}
+    whole = whole_run(shops, tmp_path_factory.mktemp("whole"), "--nproc=2", **drawn)
     (tmp_path / "cut.py").write_text(
         "import sys\nfrom recbole_missrec.cli import main\n"
         "from recbole_missrec.trainer.trainer import HookedTrainer\n"
@@ -138,7 +135,7 @@ def test_a_cut_run_in_two_processes_goes_on_to_the_same_figures(
         "    if epoch == 1:\n        raise KeyboardInterrupt\n    return loss\n"
         "HookedTrainer._train_epoch = cut\nsys.exit(main())\n"
     )
-    words = [f"--{key}={value}" for key, value in options(shops, WHOLE_RUN).items()]
+    words = [f"--{key}={value}" for key, value in options(shops, WHOLE_RUN | drawn).items()]
     assert run(tmp_path, "cut", *words, processes=2).returncode != 0
     assert not (tmp_path / "result.json").exists()
     (state,) = (tmp_path / "saved").glob("*.resume")
@@ -147,7 +144,7 @@ def test_a_cut_run_in_two_processes_goes_on_to_the_same_figures(
     assert "of 2 processes, these are 1; start as many with torchrun" in alone.stderr
     done = run(tmp_path, "recbole_missrec", f"--resume={state}", processes=2)
     assert done.returncode == 0, done.stderr[-3000:]
-    resumed, (_, whole) = json.loads((tmp_path / "result.json").read_text()), in_two
+    resumed = json.loads((tmp_path / "result.json").read_text())
     for key in ("valid", "test", "best_epoch", "domains"):
         assert resumed[key] == whole[key]
     losses = [[epoch["loss"] for epoch in result["curve"]] for result in (whole, resumed)]
