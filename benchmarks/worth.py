@@ -22,7 +22,7 @@ It may be killed: asked for again it goes on where it was. Results are kept in t
 NONE = "no interests, an encoder of two layers"
 ROWS: dict[str, dict[str, Any]] = {
     NONE: {"structure": "no_interests"},  # first: all others are compared with it
-    "defaults: DPC-KNN, ratio 0.5, each epoch": {},
+    "defaults: DPC-KNN, ratio 0.5, each epoch": {"interest_ratio": 0.5},
     "DPC-KNN by an index": {"interest_method": "dpc_knn_ivf"},
     "k-means": {"interest_method": "kmeans"},
     "clusters at random": {"interest_method": "random"},

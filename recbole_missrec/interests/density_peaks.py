@@ -72,11 +72,13 @@ def density_peaks(
         numbers = torch.arange(n, device=points.device)
         assignment = numbers.where(numbers < num_clusters, 0)
     else:
-        k = min(max(1, k - include_self), n - 1)
+        others = min(max(k, 1) - include_self, n - 1)
         places = points if len(first) == n else points[first]
         find_neighbours, find_centre = _searches(index_seed)
-        index, total = _neighbours(places, times, k, find_neighbours)
-        mean_squared = total / ((k + include_self) * dim)  # [places], scaled by 1 / dim
+        index, total = _neighbours(places, times, max(others, 1), find_neighbours)
+        if not others:
+            total.zero_()  # each point is its own only neighbour
+        mean_squared = total / ((others + include_self) * dim)  # [places], scaled by 1 / dim
         assignment = _assign(places, index, mean_squared, first, place, num_clusters, find_centre)
     return assignment, cluster_means(points, assignment, num_clusters)
 

@@ -207,5 +207,6 @@ def neighbours(points: Tensor, k: int) -> Iterator[tuple[Tensor, Tensor, Tensor]
 
 
 def nearest_centre(points: Cloud, centres: Cloud) -> Tensor:
-    """Which centre, of different places, is nearest to each point, the first at ties; ``[n]``."""
-    return nearest(points, centres, 1)[1].squeeze(1).long()
+    """Which centre is nearest to each point, the first at ties; ``[n]``."""
+    first, _, _ = distinct(centres.points)  # of many at one place any might be found
+    return first[nearest(points, centres[first], 1)[1].squeeze(1).long()]

@@ -46,7 +46,7 @@ def test_equals_the_dense_algorithm_with_ties_and_duplicates(
     points = torch.tensor(coordinates, dtype=torch.float64)
     clusters = max(1, int(share * len(points)))
     most = len(points) - (not include_self)
-    k = max(1 + include_self, min(neighbours, most))
+    k = min(neighbours, most)
     found = density_peaks(points, clusters, k, include_self)
     expected = pairwise_density_peaks(points, clusters, k, include_self)
     assert found[0].tolist() == expected[0].tolist()

@@ -77,3 +77,9 @@ def test_hidden_points_are_not_found() -> None:
     squared, index = nearest(made[:2], made, 3, hide)
     assert index.tolist() == [[0, 1, 2], [1, 0, 2]]
     assert squared.tolist() == [[0, 1, 4], [0, 1, 1]]
+
+
+def test_of_many_centres_at_one_place_the_first_is_found() -> None:
+    centres = torch.cat([torch.zeros(1, 3), torch.ones(40, 3), torch.zeros(40, 3)])
+    whole = cloud(torch.cat([centres, torch.tensor([[0.9] * 3, [0.1] * 3])]))
+    assert nearest_centre(whole[81:], whole[:81]).tolist() == [1, 0]
