@@ -24,7 +24,7 @@ DESCRIPTION = """\
 Pre-train MISSRec on one catalogue and tune it on another, whose items and users it has not seen:
 
   category  from all other products of Scientific to those for 3D printing, texts and pictures
-  ml-100k   from films to Scientific, texts by MiniLM; the last 20 rows and items of each film user
+  ml-100k   from films to Scientific, texts by MiniLM; the last 20 rows and 50 items of a film user
 
 Against SASRec and MISSRec from scratch, with item ids and without, and with a part of the training
 users. Each row's N@10 on the test rows is compared with that from scratch, user by user (p by
@@ -34,7 +34,7 @@ FOLDER/SOURCE.
 SOURCES: dict[str, Any] = {"category": halves, "ml-100k": films}  # what writes the data
 # of pre-training: chosen by N@10 on validation of the target, docs/results/transfer/tries
 SMALL = {"train_batch_size": "512"}
-SHORT = {"MAX_ITEM_LIST_LENGTH": "20", "max_train_prefixes": "20"}
+SHORT = {"MAX_ITEM_LIST_LENGTH": "50", "max_train_prefixes": "20"}  # as many items as the target's
 # of pre-training; of every run
 OPTIONS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     "category": (SMALL, {}),

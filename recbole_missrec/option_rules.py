@@ -149,6 +149,11 @@ def _check_transfer(values: Mapping[str, Any]) -> None:
             "--item_mm_fusion=dynamic_instance: a pre-training has nothing to give to other items "
             "so; use dynamic_shared"
         )
+    if values.get("softmax") == "in_batch" and values["train_batch_size"] < 2:
+        raise UsageError(
+            "--train_batch_size=1: with --softmax=in_batch the other rows of a batch are the "
+            "negatives; give more, like 512"
+        )
     if "fresh_adapters" in values and not isinstance(values["fresh_adapters"], list):
         raise UsageError(
             f"--fresh_adapters={values['fresh_adapters']}: must be a list of names, like [image]"

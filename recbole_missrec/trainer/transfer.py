@@ -54,7 +54,9 @@ def start_from(path: str, model: "MISSRec", encoders: Mapping[str, str]) -> None
     """
     options = model.options
     how = options["fresh_adapters"], options["other_encoders"]
-    transfer = transfer_state(path, load_checkpoint(path, of_data=False), model, encoders, *how)
+    checkpoint = load_checkpoint(path, of_data=False)
+    transfer = transfer_state(path, checkpoint, model, encoders, *how)
+    _refuse_random(options, checkpoint["state_dict"])
     model.load_state_dict(transfer.state, strict=False)
     for note in transfer.notes:
         getLogger().info(f"{path}: {note}")
@@ -121,6 +123,19 @@ def transfer_state(
     if faults:
         raise UsageError(f"--pretrained={path}: does not fit this model: {'; '.join(faults)}")
     return Transfer(state, notes)
+
+
+def _refuse_random(options: Any, weights: Mapping[str, Tensor]) -> None:
+    """See that nothing stays as it was drawn where the way of tuning does not train it."""
+    tune, longest = options["tune"], options["MAX_ITEM_LIST_LENGTH"]
+    trained = len(weights[POSITIONS])
+    if tune == "none" and options["missing"] == "token" and "missing_token" not in weights:
+        raise UsageError("--tune=none: the tokens of --missing=token would stay random; use mask")
+    if tune not in ("full", "all_but_adapters") and longest > trained:
+        raise UsageError(
+            f"--MAX_ITEM_LIST_LENGTH={longest}: positions beyond the {trained} of the checkpoint "
+            f"would stay random with --tune={tune}; give {trained}, or --tune=full"
+        )
 
 
 def _stays_behind(name: str, carried: Collection[str]) -> bool:

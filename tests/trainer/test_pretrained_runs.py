@@ -68,6 +68,7 @@ def test_a_pretraining_learns_without_ids(pretrained: dict[str, Any]) -> None:
     ("tune", "tuned"),
     [
         ("adapters", ("adapters", "input_norm", "fusion", "item_embedding", "history_bias")),
+        ("bias", ("adapters", "input_norm", "fusion", "item_embedding", "history_bias")),
         ("full", (*TRAVELS, "item_embedding", "history_bias")),
     ],
 )
@@ -81,9 +82,10 @@ def test_what_is_tuned_changes_and_the_rest_stays(
         part = name.split(".")[0]
         if name in before and part in TRAVELS and value.numel() > 1:
             same = torch.equal(before[name], value)
-            assert same == (part not in tuned), name
+            moves = part in tuned or (tune == "bias" and name.endswith("bias"))
+            assert same == (not moves), name
     share = result["parameters"]["trainable"] / result["parameters"]["total"]
-    assert (share < 1) == (tune == "adapters")
+    assert (share < 1) == (tune != "full")
 
 
 def test_lora_is_tuned_evaluated_resumed_and_tuned_further(
@@ -160,6 +162,15 @@ def test_a_tuned_model_does_without_the_pretrained_file(
         (["--pretrained=absent.pth"], "absent.pth: cannot be read"),
         (["--pretrained={}", "--n_decoder_layers=2"], "n_decoder_layers is 1 there, 2 here"),
         (["--softmax=in_batch", "--item_mm_fusion=dynamic_instance"], "use dynamic_shared"),
+        (["--softmax=in_batch", "--train_batch_size=1"], "--train_batch_size=1: with --softmax"),
+        (
+            ["--pretrained={}", "--tune=lora", "--MAX_ITEM_LIST_LENGTH=80"],
+            "positions beyond the 50 of the checkpoint would stay random with --tune=lora; give 50",
+        ),
+        (
+            ["--pretrained={}", "--tune=none", "--item_ids=False", "--missing=token"],
+            "--tune=none: the tokens of --missing=token would stay random; use mask",
+        ),
         (["--fresh_adapters=image"], "--fresh_adapters=image: must be a list"),
         (["--pretrained={}", "--fresh_adapters=[audio]"], "no modality audio"),
     ],
@@ -171,7 +182,7 @@ def test_bad_input(
     words: list[str],
     message: str,
 ) -> None:
-    given = [f"--{key}={value}" for key, value in tiny_options(shops).items()]
-    words = [word.format(pretrained["checkpoint"]) for word in words]
-    assert main([*given, "--dataset=three", *words]) == 2
+    given = {f"--{key}": str(value) for key, value in tiny_options(shops).items()}
+    given |= dict(word.format(pretrained["checkpoint"]).split("=", 1) for word in words)
+    assert main(["--dataset=three", *map("=".join, given.items())]) == 2
     assert message in capsys.readouterr().err
