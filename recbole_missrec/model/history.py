@@ -67,7 +67,7 @@ class HistoryBias(nn.Module):
 
 def most_taken(bias: HistoryBias | None) -> float | Tensor:
     """The most that a bias may take from one score and give to another together, 0 or less."""
-    return 0.0 if bias is None else -bias.weight.abs().sum()
+    return 0.0 if bias is None else -bias.weight.detach().abs().sum()
 
 
 def first_times(items: Tensor) -> Tensor:

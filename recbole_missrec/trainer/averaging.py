@@ -1,5 +1,6 @@
 """A moving average of the weights over the steps of a training."""
 
+from operator import index
 from typing import Any
 
 import torch
@@ -55,7 +56,13 @@ class WeightAverage:
         return {"average": self.average, "steps": self.steps}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from ``state``."""
-        self.steps = state["steps"]
+        """Go on from ``state``.
+
+        Raises:
+            TypeError, ValueError: it is none.
+        """
+        self.steps = index(state["steps"])
+        if self.steps < 0:
+            raise ValueError(f"{self.steps} steps")
         for average, stored in zip(self.average, state["average"], strict=True):
             average.copy_(stored)

@@ -1,6 +1,7 @@
 """The moving average of the weights, by hand, and in whole runs."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -83,3 +84,10 @@ def test_training_is_the_same_and_evaluations_are_not(
     ]
     assert plain["curve"][-1]["valid"] != averaged["curve"][-1]["valid"]
     assert averaged["valid"] == averaged["curve"][averaged["best_epoch"]]["valid"]
+
+
+@pytest.mark.parametrize("steps", [{}, "1", 1.5, None, -11])
+def test_steps_that_are_none(steps: Any) -> None:
+    average = WeightAverage(torch.nn.Linear(1, 1), 0.9)
+    with pytest.raises((TypeError, ValueError)):
+        average.load_state({**average.state(), "steps": steps})
