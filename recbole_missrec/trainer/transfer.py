@@ -56,7 +56,7 @@ def start_from(path: str, model: "MISSRec", encoders: Mapping[str, str]) -> None
     how = options["fresh_adapters"], options["other_encoders"]
     checkpoint = load_checkpoint(path, of_data=False)
     transfer = transfer_state(path, checkpoint, model, encoders, *how)
-    _refuse_random(options, checkpoint["state_dict"])
+    _check_untrained(options, checkpoint["state_dict"])
     model.load_state_dict(transfer.state, strict=False)
     for note in transfer.notes:
         getLogger().info(f"{path}: {note}")
@@ -125,16 +125,16 @@ def transfer_state(
     return Transfer(state, notes)
 
 
-def _refuse_random(options: Any, weights: Mapping[str, Tensor]) -> None:
-    """See that nothing stays as it was drawn where the way of tuning does not train it."""
+def _check_untrained(options: Any, weights: Mapping[str, Tensor]) -> None:
+    """Refuse, or say, what stays as it was drawn because the way of tuning does not train it."""
     tune, longest = options["tune"], options["MAX_ITEM_LIST_LENGTH"]
     trained = len(weights[POSITIONS])
     if tune == "none" and options["missing"] == "token" and "missing_token" not in weights:
         raise UsageError("--tune=none: the tokens of --missing=token would stay random; use mask")
     if tune not in ("full", "all_but_adapters") and longest > trained:
-        raise UsageError(
+        getLogger().warning(
             f"--MAX_ITEM_LIST_LENGTH={longest}: positions beyond the {trained} of the checkpoint "
-            f"would stay random with --tune={tune}; give {trained}, or --tune=full"
+            f"stay random with --tune={tune}; give {trained}, or --tune=full"
         )
 
 

@@ -143,6 +143,20 @@ def test_nothing_is_tuned(shops: Path, pretrained: dict[str, Any]) -> None:
     assert json.loads(Path("again.json").read_text())["test"] == result["test"]
 
 
+@pytest.mark.parametrize(("tune", "said"), [("adapters", True), ("full", False)])
+def test_positions_that_stay_untrained_are_named(
+    shops: Path,
+    pretrained: dict[str, Any],
+    caplog: pytest.LogCaptureFixture,
+    tune: str,
+    said: bool,
+) -> None:
+    words = (f"--pretrained={pretrained['checkpoint']}", f"--tune={tune}")
+    run(shops, "three", tune, *words, state="warning", epochs=1, MAX_ITEM_LIST_LENGTH=80)
+    line = f"positions beyond the 50 of the checkpoint stay random with --tune={tune}; give 50"
+    assert (line in caplog.text) == said
+
+
 def test_a_tuned_model_does_without_the_pretrained_file(
     shops: Path, pretrained: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -163,10 +177,6 @@ def test_a_tuned_model_does_without_the_pretrained_file(
         (["--pretrained={}", "--n_decoder_layers=2"], "n_decoder_layers is 1 there, 2 here"),
         (["--softmax=in_batch", "--item_mm_fusion=dynamic_instance"], "use dynamic_shared"),
         (["--softmax=in_batch", "--train_batch_size=1"], "--train_batch_size=1: with --softmax"),
-        (
-            ["--pretrained={}", "--tune=lora", "--MAX_ITEM_LIST_LENGTH=80"],
-            "positions beyond the 50 of the checkpoint would stay random with --tune=lora; give 50",
-        ),
         (
             ["--pretrained={}", "--tune=none", "--item_ids=False", "--missing=token"],
             "--tune=none: the tokens of --missing=token would stay random; use mask",
