@@ -68,6 +68,11 @@ def read_result(out: Path, run: Run) -> dict[str, Any] | None:
     return result
 
 
+def work_path(out: Path, run: Run) -> Path:
+    """Where the files of a run that has not finished are."""
+    return out / "work" / run.digest
+
+
 def checkpoint_path(out: Path, run: Run) -> Path:
     """Where the best checkpoint of a finished run is, if it was to be kept."""
     return out / f"{run.digest}.pth"
@@ -90,7 +95,7 @@ def execute(run: Run, out: Path, threads: int, folder: Path, checkpoint: bool = 
     Returns:
         Its exit status, 0 if it was done before.
     """
-    work = out / "work" / run.digest
+    work = work_path(out, run)
     check_writable(work / "lock")
     with (work / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -142,7 +147,7 @@ def _keep(run: Run, out: Path, work: Path, seconds: float, checkpoint: bool) -> 
     os.replace(work / "per_user.parquet", out / f"{run.digest}.parquet")
     with replacing(result_path(out, run)) as temporary:
         temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    shutil.rmtree(work)
+    shutil.rmtree(work, ignore_errors=True)  # or by another grid that found the result
 
 
 def _record_failure(run: Run, out: Path, work: Path, status: int, before: int) -> None:

@@ -1,11 +1,17 @@
 """The command ``compare``: every model on every data set with every seed, and a report."""
 
+import shutil
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from statistics import mean
 
-from recbole_missrec.comparison.execution import INTERRUPTED, execute_all, read_result
+from recbole_missrec.comparison.execution import (
+    INTERRUPTED,
+    execute_all,
+    read_result,
+    work_path,
+)
 from recbole_missrec.comparison.plan import Run, plan_runs, write_plan
 from recbole_missrec.words import names, say, switch, take, whole_number
 
@@ -85,6 +91,8 @@ def run_all(
     results = {run: read_result(out, run) for run in runs}
     left = [run for run, result in results.items() if result is None]
     seconds = {run: result["seconds"] for run, result in results.items() if result}
+    for run in seconds:  # one that was killed between its result and this had left it
+        shutil.rmtree(work_path(out, run), ignore_errors=True)
     say(f"{len(runs)} runs, {len(runs) - len(left)} of them done before")
     for run in left:
         say(f"  {run.digest}  {run.label} on {run.dataset}, seed {run.seed}")

@@ -78,10 +78,14 @@ def test_a_grid_with_a_failing_model(shop: Path, capfd: pytest.CaptureFixture[st
     assert figures(json.loads(Path("bare.json").read_text())) == figures(own)
 
     before = {path: path.stat().st_mtime_ns for path in Path("out").glob("*.json")}
+    left = Path("out/work") / own["digest"]  # as by a kill just after the result was named
+    left.mkdir()
+    (left / "log").touch()
     assert main(words(shop, "MISSRec:small.yaml,Pop")) == 0  # nothing is left to do
     assert "2 runs, 2 of them done before" in capfd.readouterr().err
     changed = [path.name for path, time in before.items() if path.stat().st_mtime_ns != time]
     assert changed == ["plan.json"]
+    assert not left.exists()
 
 
 def kill_after_first_result(command: list[str]) -> None:
