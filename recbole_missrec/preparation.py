@@ -17,6 +17,7 @@ from recbole_missrec import processes
 from recbole_missrec.config import Config
 from recbole_missrec.data.dataset import data_identity
 from recbole_missrec.data.domains import domains
+from recbole_missrec.data.loaders import OneDomainLoader
 from recbole_missrec.data.locate import find_files
 from recbole_missrec.errors import UsageError
 from recbole_missrec.evaluation.per_user import ONE_TARGET, check_pairs
@@ -77,6 +78,9 @@ def prepare(config: Config, start: bool = True) -> tuple[Any, tuple[Any, Any, An
         )  # RecBole's loaders read it
         loaders = data_preparation(config, dataset)
         check_parts(config, loaders)
+        if "mix_domains" in config and not config["mix_domains"]:
+            given = loaders[0]._dataset, loaders[0]._sampler
+            loaders = (OneDomainLoader(config, *given, shuffle=config["shuffle"]), *loaders[1:])
         init_seed(config["seed"], config["reproducibility"])
         model = get_model(config["model"])(config, loaders[0]._dataset).to(config["device"])
     if "pretrain" in str(config["train_stage"]):
@@ -91,6 +95,11 @@ def prepare(config: Config, start: bool = True) -> tuple[Any, tuple[Any, Any, An
     if config["tune"]:
         freeze(model, config["tune"])
     trainable, total = count_parameters(model)
+    if start and config["tune"] and trainable < total and not config["pretrained"]:
+        logger.warning(
+            f"--tune={config['tune']}: without --pretrained=FILE what is not tuned stays as it was "
+            "drawn"
+        )
     logger.info(
         f"{config['model']} on {config['dataset']}: {dataset.user_num - 1:,} users, "
         f"{dataset.item_num - 1:,} items, {len(loaders[0]._dataset):,} training rows; "

@@ -26,7 +26,7 @@ class Source(NamedTuple):
 class FeatureStore:
     """Stands for a float32 matrix ``[items, dim]``, of which rows are taken by ``store[items]``.
 
-    Rows come standardised, zero where an item has none. Memory is that of what is taken and nine
+    Rows come standardised, zero where an item has none. Memory is that of what is taken and ten
     bytes an item: the files stay where they are.
 
     Args:
@@ -37,7 +37,7 @@ class FeatureStore:
     def __init__(self, items: int, dim: int) -> None:
         self.shape = torch.Size((items, dim))
         self.sources: list[Source] = []
-        self.source = torch.full((items,), -1, dtype=torch.int8)  # of each item, -1: it has none
+        self.source = torch.full((items,), -1, dtype=torch.int16)  # of each item, -1: it has none
         self.row = torch.zeros(items, dtype=torch.long)
 
     @property

@@ -39,6 +39,16 @@ def chunked_cross_entropy(
 
     Returns:
         A scalar, once differentiable with respect to ``u``, ``ids`` and ``parameters``.
+
+    >>> from torch import tensor
+    >>> table = tensor([[1.0], [0.0], [2.0]])  # [items, dim]
+    >>> def score(u, ids, items):
+    ...     return u @ table[items].T
+    >>> u, targets = tensor([[1.0]]), tensor([2])  # of one row
+    >>> chunks = [slice(0, 2), slice(2, 3)]
+    >>> loss = chunked_cross_entropy(score, chunks, targets, u, None, [])
+    >>> round(float(loss), 4)  # log(e + 1 + e^2) - 2
+    0.4076
     """
     return _Chunked.apply(score, slices, targets, u, ids, *parameters)
 

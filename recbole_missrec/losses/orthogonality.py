@@ -21,6 +21,12 @@ def mean_cosine_terms(interests: Tensor, real: Tensor) -> Tensor:
 
     Returns:
         ``[batch]``.
+
+    >>> from torch import tensor
+    >>> interests = tensor([[[2.0, 0.0], [0.0, 3.0], [1.0, 1.0]]])  # cosines 0, .7, .7
+    >>> terms = mean_cosine_terms(interests, tensor([[True, True, True]]))
+    >>> round(float(terms), 4)  # 2 (0 + 1/2 + 1/2) / 6
+    0.3333
     """
     unit = F.normalize(interests, dim=-1) * real[..., None]  # [batch, width, dim]
     n = real.sum(1)  # [batch]
@@ -35,6 +41,10 @@ def mean_cosine_reduce(terms: Tensor, counts: Tensor) -> Tensor:
     Args:
         terms: of ``mean_cosine_terms``, ``[batch]``.
         counts: distinct interests n of each sequence, ``[batch]``.
+
+    >>> from torch import tensor
+    >>> float(mean_cosine_reduce(tensor([0.25, 0.75, 0.0]), tensor([3, 2, 1])))  # of two sequences
+    0.5
     """
     return terms.sum() / (counts >= 2).sum().clamp(min=1)
 
@@ -51,13 +61,23 @@ def released_terms(interests: Tensor, real: Tensor) -> Tensor:
 
     Returns:
         ``[batch]``.
+
+    >>> from torch import tensor
+    >>> interests = tensor([[[2.0, 0.0], [0.0, 3.0]]])
+    >>> float(released_terms(interests, tensor([[True, True]])))  # (16 + 36) / 2
+    26.0
     """
     pooled = (interests * real[..., None]).sum(1) * real.sum(1, keepdim=True)  # [batch, dim]
     return pooled.square().sum(1) / interests.shape[-1]
 
 
 def released_reduce(terms: Tensor, counts: Tensor) -> Tensor:
-    """Sum over sequences, over the square of the widest sequence's number of interests."""
+    """Sum over sequences, over the square of the widest sequence's number of interests.
+
+    >>> from torch import tensor
+    >>> float(released_reduce(tensor([26.0, 10.0]), tensor([2, 3])))  # 36 / 9
+    4.0
+    """
     return terms.sum() / counts.max().square()
 
 

@@ -22,6 +22,13 @@ def sampled_cross_entropy(
 
     Returns:
         A scalar, the mean over rows.
+
+    >>> from torch import tensor
+    >>> positive, negatives = tensor([2.0]).log(), tensor([[3.0, 2.0]]).log()
+    >>> expected = tensor([0.5, 4.0]).log()  # how often each is drawn
+    >>> loss = sampled_cross_entropy(positive, negatives, expected, tensor([[False, False]]))
+    >>> round(float(loss.exp()), 4)  # (2 + 3 / 0.5 + 2 / 4) / 2
+    4.25
     """
     corrected = (negatives - log_expected).masked_fill(hits, -torch.inf)  # [batch, K]
     everything = torch.cat([positive[:, None], corrected], 1)

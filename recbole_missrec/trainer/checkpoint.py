@@ -16,7 +16,7 @@ from recbole_missrec.files import replacing
 FORMAT = "recbole-missrec checkpoint 1"
 # options that may be otherwise than they were: where things are, and how much is done at a time
 _FREE = {"resume", "result_file", "per_user", "data_path", "eval_batch_size", "show_progress"}
-_FREE |= {"state", "gpu_id", "use_gpu", "worker", "build_absent", "checkpoint_dir"}
+_FREE |= {"state", "gpu_id", "use_gpu", "worker", "build_absent", "checkpoint_dir", "save_last"}
 LEAVES_TRAINING = frozenset(_FREE | {"epochs", "stopping_step"})  # a resumed run's figures
 LEAVES_FIGURES = frozenset(_FREE)  # those of a run from its start
 LEAVES_MODEL = LEAVES_FIGURES | {"metrics", "topk", "valid_metric", "mode", "unseen_bias"}

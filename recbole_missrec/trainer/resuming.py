@@ -77,11 +77,19 @@ class ResumableTrainer(Base):
             "other_parameter": self.model.other_parameter(),
         }
 
+    @property
+    def last_file(self) -> Path:
+        """Model of the last epoch, beside the best one, where the option ``save_last`` asks."""
+        return Path(self.saved_model_file).with_suffix(".last")
+
     def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
         self.best_epoch = epoch
+        self._save_model(Path(self.saved_model_file), epoch)
+
+    def _save_model(self, path: Path, epoch: int) -> None:
         self.model.eval()  # as it is evaluated, without a validation too
         content = {**self._state(), "epoch": epoch, "curve": self.curve}
-        processes.from_first(lambda: save_checkpoint(self.saved_model_file, content))
+        processes.from_first(lambda: save_checkpoint(path, content))
 
     def _begin_epoch(self, train_data: Any, epoch: int) -> None:
         """Save what the rest of a run depends on, or draw on as a resumed one would have."""

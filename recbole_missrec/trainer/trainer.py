@@ -66,9 +66,12 @@ class HookedTrainer(ResumableTrainer):
         ) as bar:
             self._epoch_bar = bar
             try:
-                return super().fit(train_data, valid_data, **{**kwargs, "verbose": False})
+                best = super().fit(train_data, valid_data, **{**kwargs, "verbose": False})
             except Diverged as error:
                 raise Diverged(f"epoch {self._epoch}, {error}; {self._kept()}") from error
+        if self.config["save_last"] and self.curve:
+            self._save_model(self.last_file, self.curve[-1]["epoch"])
+        return best
 
     def keep(self) -> None:
         """Keep the model as it is, its interests discovered: nothing is tuned."""

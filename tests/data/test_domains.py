@@ -74,6 +74,38 @@ def test_rows_are_those_of_each_data_set_alone(shops: Path, model: str) -> None:
     assert sum(map(len, both)) == sum(len(part) for name in ("one", "two") for part in parts(name))
 
 
+def test_batches_of_one_data_set_each(shops: Path) -> None:
+    options: dict[str, Any] = {"modalities": ["text"], "train_batch_size": 16}
+    trainer, (loader, *_) = prepare(config(shops, "one,two", mix_domains=False, **options))
+    packed = trainer.model.training_packer(0)  # as the trainer has batches laid out
+    loader.transform = packed
+    dataset = loader._dataset
+
+    def epoch() -> list[list[tuple[str, int, int]]]:
+        fields = ("user_id", "item_length", "item_id")
+        return [
+            [
+                (dataset.id2token("user_id", int(user)), int(length), int(target))
+                for user, length, target in zip(*(batch[name] for name in fields), strict=True)
+            ]
+            for batch in loader
+        ]
+
+    first, second = epoch(), epoch()
+    whole = dataset[torch.arange(len(dataset))]
+    by_name = [str(dataset.id2token("user_id", int(user)))[:4] for user in whole["user_id"]]
+    counts = {name: by_name.count(name) for name in ("one/", "two/")}
+    for batches in (first, second):
+        assert len(batches) == len(loader) == sum(-(-count // 16) for count in counts.values())
+        names = [{row[0][:4] for row in batch} for batch in batches]
+        assert all(len(name) == 1 for name in names)
+        assert sorted(map(len, batches))[2:] == [16] * (len(batches) - 2)
+        assert names != sorted(names, key=min)  # nor is one data set first
+        rows = [row for batch in batches for row in batch]
+        assert len(set(rows)) == len(rows) == len(dataset)
+    assert first != second
+
+
 def test_features_are_found_by_domain(shops: Path) -> None:
     """Items of the same name in two shops have their own features; a shop may lack a modality."""
 

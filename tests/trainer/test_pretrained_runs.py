@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from recbole_missrec.cli import main
+from recbole_missrec.registry import get_model
 from recbole_missrec.trainer.checkpoint import load_checkpoint
 from recbole_missrec.trainer.lora import without_lora
 from recbole_missrec.trainer.trainer import HookedTrainer
@@ -127,6 +128,70 @@ def test_lora_is_tuned_evaluated_resumed_and_tuned_further(
         assert main([*words, *(f"--{key}={value}" for key, value in given.items())]) == 130
     assert main([f"--resume={next(Path('cut').glob('*.resume'))}"]) == 0
     assert json.loads(Path("cut.json").read_text())["test"] == result["test"]
+
+
+def test_the_last_model_is_kept_beside_the_best(shops: Path, pretrained: dict[str, Any]) -> None:
+    best = Path(pretrained["checkpoint"])
+    assert load_checkpoint(best.with_suffix(".last"))["epoch"] == pretrained["epochs"] - 1
+    # a step so long that validation gets worse, and training is ended early
+    result = run(
+        shops,
+        "three",
+        "early",
+        "--save_last=True",
+        "--stopping_step=1",
+        learning_rate=0.5,
+        epochs=50,
+    )
+    scores = [epoch["valid"]["ndcg@10"] for epoch in result["curve"]]
+    assert result["best_epoch"] == max(range(len(scores)), key=lambda e: (scores[e], e))
+    assert result["epochs"] == len(scores) == result["best_epoch"] + 3 < 50
+    kept = load_checkpoint(result["checkpoint"])
+    last = load_checkpoint(Path(result["checkpoint"]).with_suffix(".last"))
+    assert (kept["epoch"], last["epoch"]) == (result["best_epoch"], len(scores) - 1)
+    assert not torch.equal(*(file["state_dict"]["input_norm.weight"] for file in (kept, last)))
+    assert (
+        main(
+            [
+                "evaluate",
+                str(Path(result["checkpoint"]).with_suffix(".last")),
+                "--result_file=last.json",
+            ]
+        )
+        == 0
+    )
+    found = json.loads(Path("last.json").read_text())["valid"]
+    assert found == pytest.approx(result["curve"][-1]["valid"])
+
+
+def test_batches_of_one_domain_are_resumed(
+    shops: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = (f"--config_files={PRETRAIN}", "--mix_domains=False")
+    whole = run(shops, "one,two", "whole", *words, epochs=3)
+    loss, batches = get_model("MISSRec").calculate_loss, iter(range(9))
+
+    def interrupted(*args: Any, **kwargs: Any) -> Any:
+        if next(batches, None) is None:
+            raise KeyboardInterrupt
+        return loss(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(get_model("MISSRec"), "calculate_loss", interrupted)
+        given = tiny_options(shops, learning_rate=0.01, epochs=3)
+        given |= {"checkpoint_dir": "cut", "dataset": "one,two", "result_file": "cut.json"}
+        assert main([*words, *(f"--{key}={value}" for key, value in given.items())]) == 130
+    (state,) = Path("cut").glob("*.resume")
+    assert load_checkpoint(state)["epoch"] > 0
+    assert main([f"--resume={state}"]) == 0
+    resumed = json.loads(Path("cut.json").read_text())
+    losses = [[epoch["loss"] for epoch in result["curve"]] for result in (whole, resumed)]
+    assert losses[0] == losses[1]
+    assert (resumed["valid"], resumed["test"]) == (whole["valid"], whole["test"])
+
+    given |= {"dataset": "one", "mix_domains": False}
+    assert main([f"--{key}={value}" for key, value in given.items()]) == 2
+    assert "--mix_domains=False: one is one data set; give several" in capsys.readouterr().err
 
 
 def test_nothing_is_tuned(shops: Path, pretrained: dict[str, Any]) -> None:

@@ -401,8 +401,11 @@ def test_interests_are_kept_until_tokens_have_moved(shop: Path) -> None:
     assert not torch.equal(model.centroids, first)
 
 
-def test_adapter_tuning_leaves_the_rest_bit_for_bit(shop: Path) -> None:
+def test_adapter_tuning_leaves_the_rest_bit_for_bit(
+    shop: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     trainer, _ = prepare(tiny_config(shop, tune="adapters", epochs=2))
+    assert "--tune=adapters: without --pretrained=FILE what is not tuned stays" in caplog.text
     before = {name: value.clone() for name, value in trainer.model.named_parameters()}
     trainable = {n for n, value in trainer.model.named_parameters() if value.requires_grad}
     result = run(shop, tune="adapters", epochs=2)
