@@ -43,6 +43,7 @@ def report(trainer: Any, valid_data: Any, test_data: Any) -> dict[str, Any]:
         "peak_memory_mib": peak_memory_mib(),
         "parameters": {"trainable": trainable, "total": total},
         "interests": getattr(trainer.model, "health", None),
+        "discoveries": trainer.discoveries,
         "checkpoint": trainer.saved_model_file,
         "data": trainer.data_identity,
         "counts": trainer.interactions.counts,

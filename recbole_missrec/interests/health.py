@@ -63,7 +63,8 @@ class Health:
             f"{self.used:,} of {self.clusters:,} used, of {self.smallest:,} to {self.largest:,} "
             f"tokens (median {self.median:,}, largest {self.largest_share:.1%}), "
             f"perplexity {self.perplexity:,.1f}, {self.mixed_share:.0%} mix modalities; "
-            f"{self.changed_share:.1%} of the tokens changed; {self.seconds:.1f} s"
+            f"{self.changed_share:.1%} of the tokens changed; {self.seconds:.1f} s, "
+            f"at most {self.peak_memory_mib:,.0f} MiB"
         )
 
 

@@ -1,11 +1,13 @@
 """k-means by scikit-learn, or by faiss where there are many tokens and clusters."""
 
 import warnings
+from importlib.util import find_spec
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from recbole_missrec.errors import UsageError
 from recbole_missrec.interests.density_peaks import cluster_means
 
 _LARGE = 2 * 10**7  # points times clusters; scikit-learn needs 20 s here, faiss a quarter of that
@@ -35,12 +37,22 @@ def kmeans(
     Returns:
         Cluster of each point, long ``[n]``, and the mean of each cluster,
         ``[num_clusters, dim]``; the last clusters stay empty (zero) where fewer are used.
+
+    Raises:
+        UsageError: faiss is needed and not installed.
     """
+    large = len(points) * num_clusters > _LARGE
+    if large and find_spec("faiss") is None:
+        raise UsageError(
+            f"--interest_method=kmeans: {num_clusters:,} interests of {len(points):,} tokens need "
+            "faiss; `pip install faiss-cpu`, or give a lower --interest_ratio or an "
+            "--interest_sample"
+        )
     array = points.detach().float().cpu().numpy()
     first = None
     if start is not None:
         first = cluster_means(points, start, num_clusters).float().cpu().numpy()
-    by = _by_faiss if len(points) * num_clusters > _LARGE else _by_scikit_learn
+    by = _by_faiss if large else _by_scikit_learn
     labels = torch.from_numpy(by(array, num_clusters, seed, first)).long()
     _, assignment = labels.unique(return_inverse=True)
     assignment = assignment.to(points.device)

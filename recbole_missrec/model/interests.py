@@ -26,14 +26,17 @@ class InterestSide(ItemSide):
     health: dict[str, Any]
 
     @torch.no_grad()
-    def discover_interests(self, epoch: int) -> None:
+    def discover_interests(self, epoch: int) -> bool:
         """Cluster the tokens of all items, before a training epoch, unless they have hardly moved.
 
         Args:
             epoch: index of the epoch, part of the seed; before the first there are no interests.
+
+        Returns:
+            Whether there are others now.
         """
         if self.options["structure"] == "no_interests":
-            return
+            return False
         none = len(self.centroids) - 1
         last = (
             Interests(self.interest_ids, self.centroids[:none]) if epoch and self.health else None
@@ -47,6 +50,7 @@ class InterestSide(ItemSide):
             self.interest_ids.copy_(ids.masked_fill(ids < 0, none))
             self.centroids[:none] = found[0].centroids
             self.health, self._candidates = asdict(found[1]), None
+        return found is not None
 
     def interest_means(self) -> Tensor:
         """Mean token of each interest, as it was at the discovery or, with gradients, is now.

@@ -28,7 +28,7 @@ OF_A_TRAINED_MODEL = {"epoch": int}
 OF_A_RUN = {
     **{"epoch": int, "best_epoch": int, "cur_step": int, "best_valid_score": float},
     **{"best_valid_result": dict, "curve": list, "optimizer": dict, "random": list},
-    **{"counters": dict, "shuffle": torch.Tensor},
+    **{"counters": dict, "shuffle": torch.Tensor, "discoveries": list},
 }
 
 
@@ -80,7 +80,7 @@ def load_checkpoint(
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UsageError(f"{path}: not a checkpoint of recbole-missrec ({FORMAT})")
     check_fields(path, content, fields)
-    check_json(path, content, ("config", "curve"))
+    check_json(path, content, ("config", "curve", "discoveries"))
     if of_data and content.get("data") == {}:
         raise UsageError(f"{path}: has weights of no data set; tune them by --pretrained={path}")
     return content

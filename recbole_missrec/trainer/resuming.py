@@ -37,6 +37,7 @@ class ResumableTrainer(Base):
         best_epoch: epoch of the best validation, -1 before.
         curve: of each epoch its number, training seconds (discovery included but for the first),
             mean loss of a batch, and metrics on validation or None.
+        discoveries: epoch and health of the interests of each discovery, see ``Health``.
         resume_file: state to go on from, written before each epoch; to be removed when all is
             reported.
     """
@@ -44,6 +45,7 @@ class ResumableTrainer(Base):
     data_identity: dict[str, Any]
     best_epoch: int
     curve: list[dict[str, Any]]
+    discoveries: list[dict[str, Any]]
     _average: WeightAverage | None
     _resumed: dict[str, Any] | None  # until the first epoch has taken it up
 
@@ -112,6 +114,7 @@ class ResumableTrainer(Base):
             "best_valid_result": floats(self.best_valid_result or {}),
             "cur_step": self.cur_step,
             "curve": self.curve,
+            "discoveries": self.discoveries,
             "optimizer": {name: o.state_dict() for name, o in self._optimizers.items()},
             "counters": self._counters,
             "average": self._average.state() if self._average else None,
@@ -132,6 +135,7 @@ class ResumableTrainer(Base):
         state = load_checkpoint(path)
         if "optimizer" not in state:
             raise UsageError(f"--resume={path}: this run is finished; see the command `evaluate`")
+        state.setdefault("discoveries", [])  # of before they were kept
         check_fields(path, state, OF_A_RUN)
         check_unchanged(stored_options(state), self.config.resolved, LEAVES_TRAINING)
         if len(state["random"]) != processes.world_size():
@@ -153,6 +157,7 @@ class ResumableTrainer(Base):
             if self._average:
                 self._average.load_state(state["average"])
             sum(epoch["seconds"] for epoch in state["curve"])
+            earlier = [one for one in state["discoveries"] if one["epoch"] < state["epoch"]]
             for shuffle in _shuffles(state):
                 torch.Generator().set_state(shuffle)
             set_random_state(state["random"][processes.rank()])
@@ -163,6 +168,7 @@ class ResumableTrainer(Base):
         self.best_valid_score = state["best_valid_score"]
         self.best_valid_result = state["best_valid_result"]
         self.cur_step, self.curve = state["cur_step"], state["curve"]
+        self.discoveries = earlier
         self._resumed = state
 
     def _load(self, path: str | Path, state: dict[str, Any]) -> None:

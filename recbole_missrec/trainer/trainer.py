@@ -46,6 +46,7 @@ class HookedTrainer(ResumableTrainer):
         self.by_domain: dict[str, dict[str, float]] = {}
         self.best_epoch = -1
         self.curve: list[dict[str, Any]] = []
+        self.discoveries: list[dict[str, Any]] = []
         self._resumed: dict[str, Any] | None = None
         self._trained = [weight for weight in model.parameters() if weight.requires_grad]
         decay = config["ema_decay"]
@@ -80,9 +81,13 @@ class HookedTrainer(ResumableTrainer):
 
     def _discover_interests(self, epoch: int) -> None:
         """The first process clusters, all have its interests."""
-        processes.from_first(lambda: self.model.discover_interests(epoch))
+        if not processes.from_first(lambda: self.model.discover_interests(epoch)):
+            return
         processes.broadcast([self.model.interest_ids, self.model.centroids])
         self.model.health = processes.from_first(lambda: self.model.health)
+        self.discoveries.append({"epoch": epoch, **self.model.health})
+        for key, value in self.model.health.items():
+            self.tensorboard.add_scalar(f"Interests/{key}", value, epoch)
 
     def _build_optimizer(self, **kwargs: Any) -> torch.optim.Optimizer:
         """RecBole's choice; for own models Adam in one kernel, which is faster."""
@@ -101,11 +106,9 @@ class HookedTrainer(ResumableTrainer):
         self._epoch, self._checked = epoch_idx, 0
         start = time.perf_counter()
         release_free_memory()
-        if hasattr(self.model, "discover_interests"):
-            if epoch_idx and epoch_idx % self.config["interest_every"] == 0:
-                self._discover_interests(epoch_idx)
-            for key, value in self.model.health.items():
-                self.tensorboard.add_scalar(f"Interests/{key}", value, epoch_idx)
+        has_interests = hasattr(self.model, "discover_interests")
+        if has_interests and epoch_idx and epoch_idx % self.config["interest_every"] == 0:
+            self._discover_interests(epoch_idx)
         self._set_transform(train_data, epoch_idx)
         if self.config.is_own_model and self.config["single_spec"] and not self.enable_scaler:
             loss = self._train_batches(train_data, show_progress)

@@ -1,10 +1,13 @@
 """k-means by either library: repeatable, no empty clusters, and started where it is told to."""
 
+import sys
+
 import pytest
 import torch
 from torch import Tensor
 
 from benchmarks.tokens import structured_tokens
+from recbole_missrec.errors import UsageError
 from recbole_missrec.interests import kmeans as module
 from recbole_missrec.interests.kmeans import kmeans
 
@@ -77,6 +80,15 @@ def test_a_start_at_the_end_is_where_it_ends(limit: int) -> None:
         for _ in range(5):  # until nothing moves any more
             end = kmeans(points, 100, seed, end)[0]
         assert torch.equal(kmeans(points, 100, seed + 1, end)[0], end)
+
+
+@pytest.mark.parametrize("limit", [3 * 2])
+def test_many_points_need_faiss(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+    monkeypatch.setitem(sys.modules, "faiss", None)  # as where it is absent
+    points = torch.tensor([[0.0], [0.0], [5.0], [6.0]])
+    assert kmeans(points[1:], 2, 0)[0].unique().tolist() == [0, 1]
+    with pytest.raises(UsageError, match="kmeans: 2 interests of 4 tokens need faiss; `pip"):
+        kmeans(points, 2, 0)
 
 
 @pytest.mark.parametrize("limit", [10**8])

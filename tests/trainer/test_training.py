@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from recbole_missrec.cli import main
 from recbole_missrec.evaluation.per_user import read_per_user
@@ -27,7 +28,7 @@ SCRIPT = str(Path(__file__).parents[2] / "run_recbole_missrec.py")
 KEYS = {
     "model", "dataset", "seed", "valid", "test", "best_epoch", "epochs", "seconds_per_epoch",
     "peak_memory_mib", "parameters", "interests", "checkpoint", "data", "versions", "config",
-    "beyond_accuracy", "counts", "curve", "machine", "domains",
+    "beyond_accuracy", "counts", "curve", "machine", "domains", "discoveries",
 }  # fmt: skip
 METRICS = ["recall@10", "recall@50", "ndcg@10", "ndcg@50", "mrr@10", "mrr@50"]
 
@@ -51,7 +52,9 @@ def run(shop: Path, model: str = "MISSRec", **options: Any) -> dict[str, Any]:
 
 def figures(result: dict[str, Any]) -> tuple[Any, ...]:
     curve = [{**epoch, "seconds": None} for epoch in result["curve"]]
-    return result["valid"], result["test"], result["best_epoch"], curve
+    measured = {"seconds": None, "peak_memory_mib": None}
+    discoveries = [{**one, **measured} for one in result["discoveries"]]
+    return result["valid"], result["test"], result["best_epoch"], curve, discoveries
 
 
 def test_a_checkpoint_without_validation_has_the_interests_of_its_weights(shop: Path) -> None:
@@ -61,6 +64,22 @@ def test_a_checkpoint_without_validation_has_the_interests_of_its_weights(shop: 
     model.load_state_dict(stored["state_dict"])
     means = model.train().interest_means().detach()
     torch.testing.assert_close(stored["state_dict"]["centroids"], means)
+
+
+def test_the_health_of_each_discovery_is_reported(shop: Path) -> None:
+    result = run(shop, epochs=5, interest_every=2, learning_rate=0.01)
+    found = result["discoveries"]
+    assert [one["epoch"] for one in found] == [0, 2, 4]
+    assert found[-1] == {"epoch": 4, **result["interests"]}
+    assert found[0]["changed_share"] == 1 > found[1]["changed_share"]
+    assert 100 < found[0]["peak_memory_mib"] <= result["peak_memory_mib"]
+    files = Path("log_tensorboard").rglob("events.out.tfevents.*")  # one of options beside it
+    boards = [EventAccumulator(str(path)).Reload() for path in files]
+    (board,) = (board for board in boards if "Interests/used" in board.Tags()["scalars"])
+    for key in result["interests"]:
+        points = board.Scalars(f"Interests/{key}")
+        assert [point.step for point in points] == [0, 2, 4]
+        assert [point.value for point in points] == pytest.approx([one[key] for one in found])
 
 
 # --- resuming ------------------------------------------------------------------------------------
