@@ -75,7 +75,7 @@ def discover(
         seed: of k-means and of the index.
         last: what was found the last time, if so.
         features: of the items, ``[items, d_m]`` for each modality, which are clustered in place
-            of tokens; none by default.
+            of tokens, the first time; none by default.
 
     Returns:
         The interests, without gradient, and their health; None where tokens have not moved by
@@ -100,6 +100,9 @@ def discover(
     if how in WITHOUT_SEARCH:
         ids[present] = WITHOUT_SEARCH[how](present, clusters, options["seed"])
         centroids = cluster_means(points, ids[present], clusters)
+    elif features and last is not None:  # which do not change
+        ids[present] = last.ids[present]
+        centroids, how = cluster_means(points, ids[present], clusters), f"{how} at first"
     else:
         first, parts = 0, []
         for own in _together(present, options["interest_space"]):

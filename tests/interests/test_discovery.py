@@ -11,6 +11,7 @@ from torch import Tensor
 
 from recbole_missrec.errors import Diverged, UsageError
 from recbole_missrec.interests import discovery
+from recbole_missrec.interests.density_peaks import density_peaks
 from recbole_missrec.interests.discovery import (
     EXACT_TOKENS,
     choose,
@@ -94,6 +95,25 @@ def test_features_are_clustered_and_tokens_averaged() -> None:
     assert ids[1, 1] == ids[2, 1] == 2
     assert centroids[ids[1:, 0]].tolist() == [[0.0], [1.5], [1.5]]
     assert centroids[2].tolist() == [10.5]
+    moved = 2 * TOKENS[PRESENT]
+    others = [torch.rand(4, 2), torch.rand(4, 1)]  # not looked at again
+    again = discover(moved, PRESENT, options, 1, result[0], others)
+    assert again is not None and again[0].ids.equal(ids)
+    assert again[0].centroids.equal(2 * centroids)
+
+
+def test_whether_a_token_is_among_its_own_neighbours_is_passed_on() -> None:
+    points = torch.rand(40, 2, generator=torch.Generator().manual_seed(3))
+    present = torch.ones(40, 1, dtype=torch.bool)
+    ids = {}
+    for include_self in (False, True):
+        options = OPTIONS | {"interest_method": "dpc_knn", "knn_include_self": include_self}
+        options |= {"interest_ratio": 0.2, "knn_neighbours": 2}
+        result = discover(points, present, options, 0)
+        assert result is not None
+        ids[include_self] = result[0].ids.squeeze(1)
+        assert ids[include_self].equal(density_peaks(points, 8, 2, include_self)[0])
+    assert not ids[False].equal(ids[True])
 
 
 @pytest.mark.parametrize("method", METHODS)
