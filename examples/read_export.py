@@ -40,13 +40,13 @@ def score(item: dict) -> float:
         else:
             logits = (item["alpha"] if "alpha" in item else constants["alpha"]) * own
         weights = np.exp(logits)
-        content = 0.0 if "id" in dots else -1.0
-        if len(own):
-            content = float(weights @ own / weights.sum())
+        content = float(weights @ own / weights.sum()) if len(own) else 0.0
+        lacking = zip(parts, constants.get("lacking", ()), strict=False)
+        content += sum(number for name, number in lacking if name not in dots)
         if "id" in dots:
             total = (dots["id"] + constants["id_weight"] * content) / (1 + constants["id_weight"])
         else:
-            total = content
+            total = content if dots else constants["lowest"]
         if "unseen_bias" in constants and item["unseen"] and dots:
             total += constants["unseen_bias"]
         total /= constants["temperature"]

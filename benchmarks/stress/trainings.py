@@ -54,7 +54,11 @@ COLD: dict[str, tuple[str, dict[str, str]]] = {
 }
 # whether cold items have a first sentence and nothing else, in data sets with texts by MiniLM
 MINIMAL = {"texts by MiniLM": False, "the same, of cold items the first sentence alone": True}
-FUSIONS = ("static", "dynamic_shared", "dynamic_instance", "dynamic_shrunk", "gate")
+FUSIONS: dict[str, dict[str, str]] = {
+    kind: {"item_mm_fusion": kind}
+    for kind in ("static", "dynamic_shared", "dynamic_instance", "dynamic_shrunk", "gate")
+}
+FUSIONS["dynamic_shared, calibrated"] = {"calibrate": "True"}
 
 
 def whole(data_path: Path, dataset: str, seed: int, epochs: int) -> Iterator[Run]:
@@ -113,6 +117,6 @@ def fusion(data_path: Path, dataset: str, seed: int, epochs: int, folder: Path) 
     """Every fusion where a quarter of the items lacks the text and, drawn apart, one the image."""
     first = without_features(source(data_path, dataset), "text", 0.25, seed, folder / f"t-{seed}")
     both = without_features(source(first, dataset), "image", 0.25, seed + 1, folder / f"ti-{seed}")
-    for kind in FUSIONS:
-        given = NO_IDS | {"item_mm_fusion": kind, "data_path": str(both), "epochs": str(epochs)}
+    for kind, options in FUSIONS.items():
+        given = NO_IDS | options | {"data_path": str(both), "epochs": str(epochs)}
         yield plan_run(f"fusion {kind}", "MISSRec", dataset, seed, (), given)

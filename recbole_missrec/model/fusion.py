@@ -16,22 +16,32 @@ class CandidateFusion(nn.Module):
     one the more, the rarer the item (``alpha + n_i / (n_i + PRIOR) * own_i``), and a gate on the
     user's sequence (``w = softmax over present m of (g_m . u + b_m)``).
 
+    A mean over one cosine varies more than a mean over several. So that scores of items with and
+    without a modality may come onto one scale, a learned number is added for each modality that an
+    item lacks, if asked for; not in the paper. What teaches it are items that lack it, of the
+    catalogue or by ``modality_dropout``.
+
     Args:
         kind: ``static`` (the mean), ``dynamic_shared`` (one alpha), ``dynamic_instance`` (one an
             item), ``dynamic_shrunk`` or ``gate``.
         counts: training interactions of each item, padding included, long ``[items]``.
         modalities: how many.
         dim: of a sequence embedding.
+        calibrate: learn what is added for a modality that an item lacks.
     """
 
     alpha: nn.Parameter | None
     own: nn.Parameter | None
     gate: nn.Parameter | None
+    lacking: nn.Parameter | None
     trust: Tensor
 
-    def __init__(self, kind: str, counts: Tensor, modalities: int, dim: int) -> None:
+    def __init__(
+        self, kind: str, counts: Tensor, modalities: int, dim: int, calibrate: bool = False
+    ) -> None:
         super().__init__()
         self.kind, self.alpha, self.own, self.gate = kind, None, None, None
+        self.lacking = nn.Parameter(torch.zeros(modalities)) if calibrate else None
         if kind in ("dynamic_shared", "dynamic_shrunk"):
             self.alpha = nn.Parameter(torch.zeros(()))
         elif kind == "dynamic_instance":
@@ -54,13 +64,32 @@ class CandidateFusion(nn.Module):
             u: normalised sequence embeddings, ``[batch, dim]``.
 
         Returns:
-            ``[batch, items]``, 0 for items without any modality.
+            ``[batch, items]``, 0 for items without any modality; plus what is added for those that
+            they lack.
         """
         if self.kind == "static":
-            return cosines.sum(0) / present.sum(0).clamp(min=1)
-        if len(cosines) == 1:
-            return cosines[0]
-        return (self.weights(cosines, present, items, u) * cosines).sum(0)
+            fused = cosines.sum(0) / present.sum(0).clamp(min=1)
+        elif len(cosines) == 1:
+            fused = cosines[0]
+        else:
+            fused = (self.weights(cosines, present, items, u) * cosines).sum(0)
+        return fused if self.lacking is None else fused + self.shift(present)
+
+    def shift(self, present: Tensor) -> Tensor:
+        """What is added for the modalities that items lack, of a fusion that learns it.
+
+        Args:
+            present: bool ``[modalities, ...]``.
+
+        Returns:
+            ``[...]``.
+        """
+        assert self.lacking is not None
+        return torch.tensordot(self.lacking, (~present).to(self.lacking), dims=1)
+
+    def most_taken(self) -> float | Tensor:
+        """The most that is taken from the score of an item for what it lacks, 0 or less."""
+        return 0.0 if self.lacking is None else self.lacking.detach().clamp(max=0).sum()
 
     def weights(self, cosines: Tensor, present: Tensor, items: Any, u: Tensor) -> Tensor:
         """How much each modality counts; arguments as ``forward``.

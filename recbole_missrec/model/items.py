@@ -254,7 +254,8 @@ class ItemSide:
         """
         if self.training:
             return -1.0
-        return most_taken(self.history_bias) - 1.0 + min(0.0, self.options["unseen_bias"])
+        taken = most_taken(self.history_bias) + self.fusion.most_taken()
+        return taken - 1.0 + min(0.0, self.options["unseen_bias"])
 
     def scores(self, u: Tensor, candidates: ItemTable, history: History) -> Tensor:
         """Scores over the temperature, those of items of the history shifted.

@@ -85,7 +85,9 @@ class MISSRec(InterestSide, OwnRecommender):
             self.encoder = Encoder(encoder_layers + decoder_layers, **size)
         bought = torch.as_tensor(dataset.inter_feat[self.ITEM_ID])  # a row for each target
         counts = torch.bincount(bought, minlength=self.n_items)
-        self.fusion = CandidateFusion(config["item_mm_fusion"], counts, len(present), dim)
+        self.fusion = CandidateFusion(
+            config["item_mm_fusion"], counts, len(present), dim, config["calibrate"]
+        )
         self.history_bias = HistoryBias() if config["history_bias"] else None
         normal_weights(self, config["initializer_range"], spared=self.adapters)
         unseen = torch.ones(self.n_items, dtype=torch.bool)

@@ -49,8 +49,9 @@ class Explainer:
 
         Returns:
             For each item its ``score`` and its ``parts``: ``part`` (a modality, ``id``, or, of what
-            is added, ``history`` for items of it, ``unseen`` for items that the training never
-            read and ``nothing known`` for items without any of these), ``weight``, ``cosine`` and
+            is added, ``history`` for items of it, ``lacking`` for modalities that an item lacks,
+            ``unseen`` for items that the training never read and ``nothing known`` for items
+            without any of these), ``weight``, ``cosine`` and
             ``contribution``, whose sum is the score.
         """
         scorer = self.scorer
@@ -67,12 +68,13 @@ class Explainer:
         raised = self.model.unseen[items] & known
         extra = {
             "history": added,
+            "lacking": scorer.shift(items) * known / scorer.temperature,
             "unseen": raised * self.model.options["unseen_bias"] / scorer.temperature,
             "nothing known": (~known).to(scores) * self.model.lowest_cosine() / scorer.temperature,
         }
         columns = (weights[:, 0], cosines[:, 0], weights[:, 0] * cosines[:, 0] / scorer.temperature)
         numbers = torch.stack(columns, -1).double().transpose(0, 1).tolist()  # [items][parts][3]
-        bonuses = torch.stack([*extra.values()], 1).tolist()  # [items][3]
+        bonuses = torch.stack([*extra.values()], 1).tolist()  # [items][extras]
         explained = []
         for row, score, own in zip(numbers, (scores + added).tolist(), bonuses, strict=True):
             parts: list[dict[str, Any]] = [

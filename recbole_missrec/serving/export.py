@@ -87,13 +87,16 @@ def how_scored(scorer: Any) -> dict[str, Any]:
             "s_m = u . v_m for each modality m that the item has; w = softmax over these of "
             f"({logits}; content = sum of w_m s_m"
         )
+        if fusion.lacking is not None:
+            constants["lacking"] = fusion.lacking.tolist()
+            content += " + sum of lacking_m for each modality m that it lacks"
         constants["lowest"] = float(model.lowest_cosine())
         if model.item_embedding is None:
             formula = f"{content}, lowest without any modality; score = content / temperature"
         else:
             constants["id_weight"] = model.options["id_weight"]
             formula = (
-                f"{content}, 0 without any modality; score = (u . v_id + id_weight content) / "
+                f"{content}, a sum of nothing being 0; score = (u . v_id + id_weight content) / "
                 "(1 + id_weight) / temperature; without v_id, score = content / temperature, "
                 "lowest / temperature without any modality either"
             )

@@ -158,6 +158,21 @@ class FusedScorer(Scorer):
         of_ids = of_ids * ~self.model.without_id[items]
         return torch.cat([weights * (1 - of_ids), of_ids[None]])
 
+    @torch.no_grad()
+    def shift(self, items: Tensor) -> Tensor:
+        """What is added to the cosines of items for what they lack, ``[items]``.
+
+        Args:
+            items: long ``[items]``.
+        """
+        if self.model.fusion.lacking is None:
+            return torch.zeros(len(items), device=self.model.device)
+        shift = self.model.fusion.shift(self.there[:, items])
+        if self.model.item_embedding is None:
+            return shift
+        weight = self.model.options["id_weight"]
+        return torch.where(self.model.without_id[items], shift, shift * weight / (1 + weight))
+
     @property
     def raised(self) -> Tensor | None:
         return self.model.unseen.cpu() if self.model.options["unseen_bias"] else None

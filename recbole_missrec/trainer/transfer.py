@@ -25,7 +25,8 @@ OF_A_CATALOGUE = (
     *("fusion.own", "fusion.trust"),
 )
 POSITIONS, ALPHA = "position_embedding.weight", "fusion.alpha"
-OF_MODALITIES = ("fusion.gate", "fusion.gate_bias", "missing_token")  # a row for each
+# a row for each
+OF_MODALITIES = ("fusion.gate", "fusion.gate_bias", "fusion.lacking", "missing_token")
 OPTIONAL = (ALPHA, *OF_MODALITIES, "history_bias.weight")  # of options in which the two may differ
 
 

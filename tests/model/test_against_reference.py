@@ -36,6 +36,8 @@ VARIANTS += [
     {"orthogonality": "released", "roles": "interest_queries"},
     {"modalities": ["image"], "item_ids": False},
     {"history_bias": False},
+    {"calibrate": True},
+    {"calibrate": True, "item_ids": False, "item_mm_fusion": "static", "history_bias": False},
     {"missing": "token"},
     {"missing": "token", "seq_mm_fusion": "contextual", "interest_gradient": True},
     {"missing": "token", "item_mm_fusion": "gate", "item_ids": False},
@@ -130,8 +132,8 @@ def test_loss_scores_and_gradients_equal_the_reference(
     with torch.no_grad():
         scores = model.full_sort_predict(batch)
         expected_scores = reference.scores(**arguments)
-        if model.item_embedding is None and model.history_bias is not None:  # surely the last
-            lower = model.history_bias.weight.abs().sum() / model.options["temperature"]
+        if model.item_embedding is None:  # what has nothing is surely the last
+            lower = (-1 - model.lowest_cosine()) / model.options["temperature"]
             expected_scores[:, ~model.present.any(0)] -= lower
     torch.testing.assert_close(scores, expected_scores, rtol=tolerance, atol=tolerance)
 
@@ -142,7 +144,7 @@ DROPOUT_VARIANTS: list[dict[str, Any]] = [
     {"seq_mm_fusion": "contextual", "item_mm_fusion": "dynamic_instance"},
     {"roles": "interest_queries", "interest_recency": True},
     {"structure": "no_decoder", "seq_mm_fusion": "contextual", "item_ids": False},
-    {"item_mm_fusion": "gate"},
+    {"item_mm_fusion": "gate", "calibrate": True},
 ]
 TOKENS = [{"missing": "token"}, {"missing": "token", "seq_mm_fusion": "contextual"}]
 

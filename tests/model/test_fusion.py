@@ -84,6 +84,24 @@ def test_the_gate_weighs_by_user() -> None:
 
 
 @pytest.mark.parametrize("kind", CHOICES["item_mm_fusion"])
+def test_a_number_is_added_for_each_modality_that_an_item_lacks(kind: str) -> None:
+    fusion = CandidateFusion(kind, torch.tensor([0, 5, 30]), 2, 2, calibrate=True)
+    assert fusion.lacking is not None
+    assert (
+        fusion(COSINES, PRESENT, EVERYTHING, U).tolist()
+        == make(kind)(COSINES, PRESENT, EVERYTHING, U).tolist()
+    )
+    with torch.no_grad():
+        fusion.lacking.copy_(torch.tensor([0.3, -0.1]))
+    score = fusion(COSINES, PRESENT, EVERYTHING, U)
+    torch.testing.assert_close(score, torch.tensor([[0.5, 0.8, 0.2]]))
+    assert float(fusion.most_taken()) == pytest.approx(-0.1)
+    left_out = torch.tensor([[True, True], [False, True]])[:, :, None] & PRESENT  # of two rows
+    score = fusion(COSINES * left_out, left_out, EVERYTHING, U.expand(2, 2))
+    torch.testing.assert_close(score[0], torch.tensor([0.7, 0.2, 0.2]))
+
+
+@pytest.mark.parametrize("kind", CHOICES["item_mm_fusion"])
 def test_candidates_of_each_row_are_columns_of_all(kind: str) -> None:
     torch.manual_seed(1)
     fusion = make(kind)

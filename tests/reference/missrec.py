@@ -260,6 +260,9 @@ def score_item(
             content = softmax(alpha * cosines) @ cosines
     else:
         content = u.new_tensor(0.0 if has_id else -1.0)
+    if options.get("calibrate") and (tokens or has_id):
+        lacking = [m for m in range(len(options["modalities"])) if m not in there]
+        content = content + sum(params["fusion.lacking"][m] for m in lacking)
     if not has_id:  # zero where the training never read it
         return content
     by_id = u @ normalize(params["item_embedding.weight"][item])

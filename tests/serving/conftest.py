@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def trained(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a checkpoint of each of ``MODELS``, and of one that was tuned by LoRA."""
+    """A folder with a checkpoint of each of ``MODELS``, one of a MISSRec whose fusion learned what
+    items lack, and one that was tuned by LoRA."""
     folder = tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -36,6 +38,11 @@ def trained(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             assert main(words) == 0
             (checkpoint,) = Path("saved").glob("*.pth")
             checkpoint.rename(f"{model}.pth")
+        learned: dict[str, Any] = {"calibrate": True, "modality_dropout": 0.5}
+        learned["learning_rate"] = 0.05
+        assert main(tiny_words(shop, epochs=2, checkpoint_dir="saved", **learned)) == 0
+        (checkpoint,) = Path("saved").glob("*.pth")
+        checkpoint.rename("calibrated.pth")
         words = tiny_words(shop, epochs=1, checkpoint_dir="saved", pretrained="MISSRec.pth")
         assert main([*words, "--tune=lora", "--lora_rank=2", "--learning_rate=0.1"]) == 0
         (checkpoint,) = Path("saved").glob("*.pth")

@@ -61,7 +61,8 @@ def test_the_padded_user_side_of_a_causal_model(shop: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "bias"), [*((model, []) for model in MODELS), ("MISSRec", ["--unseen_bias=0.3"])]
+    ("model", "bias"),
+    [*((model, []) for model in (*MODELS, "calibrated")), ("MISSRec", ["--unseen_bias=0.3"])],
 )
 def test_an_export_read_back(
     shop: Path, trained: Path, capsys: pytest.CaptureFixture[str], model: str, bias: list[str]
@@ -104,7 +105,9 @@ def test_an_export_read_back(
         assert card["constants"]["unseen_bias"] == 0.3
     assert ("unseen" in table) == ("unseen" in tensors) == bool(bias)
     absent = table["item"][table[card["vectors"][0]].isna()].tolist()
-    assert absent == [item for item in table["item"] if item in ("i1", "i2")] * (model == "MISSRec")
+    missing = [item for item in table["item"] if item in ("i1", "i2")]
+    assert absent == missing * (model not in MODELS[1:])
+    assert ("lacking" in card["constants"]) == (model == "calibrated")
     sequences = pd.read_parquet("ex/sequences.parquet")
     assert sequences["user"].tolist() == ["u3", "nobody", "x"]
     assert [*sequences["history"][2]] == ["i4", "new"] and sequences["embedding"][1] is None

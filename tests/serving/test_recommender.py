@@ -250,6 +250,25 @@ def test_contributions_add_up_to_the_score(recommender: Recommender, history: li
         assert (weights["text"] == 0) == (token in ("i1", "i2"))
 
 
+def test_what_is_added_for_what_an_item_lacks_is_a_part(trained: Path) -> None:
+    recommender = Recommender.load(trained / "calibrated.pth")
+    (row,) = recommender.recommend([["i9", "i4"]], k=24)
+    found = recommender.histories([["i9", "i4"]])
+    items = torch.from_numpy(recommender.catalogue.rows(row["items"]))
+    text, image = recommender.scorer.model.fusion.lacking.tolist()
+    assert abs(text) > 0.01
+    shifts = {"i1": text, "i2": text + image, "i3": image}
+    for told, token, score in zip(
+        Explainer(recommender).parts(found, items), row["items"], row["scores"], strict=True
+    ):
+        parts = {part["part"]: part["contribution"] for part in told["parts"]}
+        assert sum(parts.values()) == pytest.approx(score, abs=1e-5)
+        if token in shifts:  # 4 parts of 5 of the score, over a temperature of .1
+            assert parts["lacking"] == pytest.approx(8 * shifts[token])
+        else:
+            assert "lacking" not in parts
+
+
 def test_what_is_added_for_an_unseen_item_is_a_part(shop: Path) -> None:
     """i2 has nothing, i3 a text; both unseen, and nothing else."""
     assert main(tiny_words(shop, epochs=1, checkpoint_dir="saved", item_ids=False)) == 0

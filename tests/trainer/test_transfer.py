@@ -169,7 +169,9 @@ def test_a_modality_that_the_model_does_not_read(source_shop: Path, target_shop:
     assert "adapters.image.weight" in transfer.state
 
 
-@pytest.mark.parametrize("options", [{"missing": "token"}, {"item_mm_fusion": "gate"}])
+@pytest.mark.parametrize(
+    "options", [{"missing": "token"}, {"item_mm_fusion": "gate"}, {"calibrate": True}]
+)
 def test_rows_of_modalities_travel_by_name(source_shop: Path, options: dict[str, Any]) -> None:
     options = options | {"item_ids": False}
     source = tiny_model(source_shop, **options).eval()
@@ -181,7 +183,7 @@ def test_rows_of_modalities_travel_by_name(source_shop: Path, options: dict[str,
     torch.testing.assert_close(
         model.eval().full_sort_predict(batch), source.full_sort_predict(batch)
     )
-    (name,) = {"missing_token", "fusion.gate"} & checkpoint["state_dict"].keys()
+    (name,) = {"missing_token", "fusion.gate", "fusion.lacking"} & checkpoint["state_dict"].keys()
     rows = checkpoint["state_dict"][name]
     alone, _ = load(checkpoint, new_model(source_shop, modalities=["image"], **options))
     assert torch.equal(alone.state[name], rows[1:])
