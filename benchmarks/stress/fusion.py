@@ -1,7 +1,8 @@
 """What each fusion makes of items by what they have: a text, a picture, a long or a sharp one."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from recbole_missrec.map.item_files import read_pairs
 from recbole_missrec.picture_files import open_picture
 
 QUARTERS, ENDS = ["least", "less", "more", "most"], [0.0, 0.25, 0.5, 0.75, 1.0]
+QUANTILES = [0.05, 0.5, 0.95]
 SIDE = 224
 OF = {"words": "text", "sharpness": "image"}
 
@@ -67,8 +69,10 @@ def fusion_rows(runs: Sequence[Run], folder: Path) -> list[dict[str, Any]]:
                     by: {kind: np.mean(figures, 0).tolist() for kind, figures in found.items()}
                     for by, found in kinds.items()
                 },
-                "weights": [_kept(weights, run, folder) for run in own],
-                "calibration": [_kept(calibration, run, folder) for run in own],
+                "weights": [
+                    _kept("weights", partial(weights, measured), run, folder) for run in own
+                ],
+                "calibration": [_kept("calibration", calibration, run, folder) for run in own],
             }
         )
     return rows
@@ -112,9 +116,11 @@ def _sharpness(file: Path) -> float:
     return float(ImageStat.Stat(edges).var[0])
 
 
-def _kept(examine: Callable[[Path], dict[str, Any]], run: Run, folder: Path) -> dict[str, Any]:
+def _kept(
+    name: str, examine: Callable[[Path], dict[str, Any]], run: Run, folder: Path
+) -> dict[str, Any]:
     """What an examination of the checkpoint of a run has found; it is made once."""
-    kept = folder / f"{run.digest}.{examine.__name__}.json"
+    kept = folder / f"{run.digest}.{name}.json"
     if not kept.is_file():
         write_json(kept, examine(checkpoint_path(folder, run)))
     found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
@@ -122,16 +128,19 @@ def _kept(examine: Callable[[Path], dict[str, Any]], run: Run, folder: Path) -> 
 
 
 @torch.no_grad()
-def weights(checkpoint: Path) -> dict[str, Any]:
+def weights(measured: Mapping[str, pd.Series], checkpoint: Path) -> dict[str, Any]:
     """How much the first modality counts in items that have all, over the test rows.
 
     Args:
+        measured: quarters of items, of ``qualities``.
         checkpoint: of a model.
 
     Returns:
         ``mean``; ``between items``, the standard deviation over items of the mean over users;
-        ``between users``, the other way round; ``with popularity``, Spearman's correlation of
-        alpha and training interactions where items have alphas of their own.
+        ``between users``, the other way round; ``of users``, quantiles of these at ``QUANTILES``;
+        ``by quarter``, the mean over the items of each; ``alpha``, and where items have alphas of
+        their own ``with popularity``, Spearman's correlation with training interactions, and
+        ``alpha by what the item has``.
     """
     trained = Trained(checkpoint)
     model = trained.model.eval()
@@ -150,15 +159,30 @@ def weights(checkpoint: Path) -> dict[str, Any]:
         users.append(first.mean(1))
     by_user = torch.cat(users)
     by_item = items / len(by_user)
+    tokens = trained.test._dataset.field2id_token[model.ITEM_ID]
+    of_item = pd.Series(by_item.numpy(), tokens[everything.numpy()])
+    quarters = {
+        what: of_item.groupby(values.reindex(of_item.index)).mean().to_dict()
+        for what, values in measured.items()
+    }
     alphas = torch.as_tensor(model.fusion.alphas(everything))
-    correlation = None
+    correlation, by_kind = None, {}
     if alphas.dim():
         correlation = float(spearmanr(alphas.numpy(), trained.counts[everything].numpy()).statistic)
+        alone = model.present & (model.present.sum(0) == 1)  # [modalities, items]
+        by_kind = {"all": float(alphas.mean())} | {
+            f"{name} alone": float(model.fusion.alphas(own.nonzero()[:, 0]).mean())
+            for name, own in zip(model.modalities, alone, strict=True)
+            if own.any()
+        }
     return {
         "modality": model.modalities[0],
         "mean": float(by_user.mean()),
         "between items": float(by_item.std()),
         "between users": float(by_user.std()),
+        "of users": by_user.quantile(torch.tensor(QUANTILES)).tolist(),
+        "by quarter": quarters,
         "alpha": float(alphas.mean()),
         "with popularity": correlation,
+        "alpha by what the item has": by_kind,
     }

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 import pandas as pd
 from tabulate import tabulate
 
+from benchmarks.stress.fusion_pages import fusion_tables
 from benchmarks.stress.trainings import RAISED
 from benchmarks.stress.unseen import raised_table
 from recbole_missrec.files import replacing
@@ -44,7 +44,7 @@ def write_pages(result: dict[str, Any], folder: Path) -> None:
         Part("Items that are new", [cold(result), raised_table(result["unseen"])], []),
         Part(
             "Fusion by what an item has",
-            [*fusions(result), weights(result), calibrated(result)],
+            fusion_tables(result),
             [],
         ),
         Part("Not trained, for want of time", [left(result)], []),
@@ -187,27 +187,6 @@ def cold(result: dict[str, Any]) -> Table:
     )
 
 
-def fusions(result: dict[str, Any]) -> list[Table]:
-    """R@10 by what the target has, by its words and by the sharpness of its picture."""
-    tables = []
-    for by in dict.fromkeys(by for row in result["fusion"] for by in row["R@10"]):
-        kinds = list(dict.fromkeys(kind for row in result["fusion"] for kind in row["R@10"][by]))
-        rows = []
-        for row in result["fusion"]:
-            cells = [Cell(row["fusion"]), Cell(str(row["seeds"]))]
-            for kind in kinds:
-                found = row["R@10"][by].get(kind)
-                cells.append(Cell(number(found[0]), interval(*found[1:3])) if found else Cell("–"))
-            rows.append(cells)
-        notes = (
-            "A quarter of the items lacks the text and, drawn apart, a quarter the picture. 95 % "
-            "intervals over users, means of the seeds' ends.",
-        )
-        name = f"fusion-{by.partition(' ')[0]}"
-        tables.append(Table(name, f"R@10 by {by}", ["fusion", "seeds", *kinds], rows, notes))
-    return tables
-
-
 def left(result: dict[str, Any]) -> Table:
     """What has not been trained."""
     seeds: dict[str, list[str]] = {}
@@ -216,49 +195,6 @@ def left(result: dict[str, Any]) -> Table:
         seeds.setdefault(label, []).append(seed)
     rows = [[Cell(label), Cell(" ".join(missing))] for label, missing in seeds.items()]
     return Table("left", "Runs that are left", ["model", "seeds"], rows)
-
-
-def weights(result: dict[str, Any]) -> Table:
-    """What the fusions learn."""
-    columns = ("mean", "between items", "between users", "alpha", "with popularity")
-    rows = []
-    for row in result["fusion"]:
-        known = [[w[column] for w in row["weights"] if w[column] is not None] for column in columns]
-        rows.append([Cell(row["fusion"]), *(Cell(number(mean(v) if v else None)) for v in known)])
-    return Table(
-        "weights",
-        "Weight of the text in items that have both, over the test rows",
-        ["fusion", *columns],
-        rows,
-        ("Standard deviations between items (of means over users) and between users; alpha, and "
-         "its rank correlation with the item's training interactions.",),
-    )  # fmt: skip
-
-
-def calibrated(result: dict[str, Any]) -> Table:
-    """What a shift of the items with one modality gains."""
-    rows = []
-    for row in result["fusion"]:
-        own = row["calibration"]
-        cells = [Cell(row["fusion"])]
-        for modality in own[0]["shifts"]:
-            cells.append(Cell(" ".join(f"{one['shifts'][modality]:+g}" for one in own)))
-        for metric in ("N@10 on validation", "R@10", "N@10"):
-            cells += [Cell(number(mean(one[metric][shifted] for one in own))) for shifted in (0, 1)]
-        cells += [Cell(number(mean(one[share] for one in own))) for share in ("shown", "sought")]
-        rows.append(cells)
-    shifts = list(result["fusion"][0]["calibration"][0]["shifts"]) if rows else []
-    metrics = [
-        f"{m}{how}" for m in ("N@10 on validation", "R@10", "N@10") for how in ("", ", shifted")
-    ]
-    return Table(
-        "calibration",
-        "Scores of items with one modality, shifted by a number that is best on validation",
-        ["fusion", *(f"shifts of {m} alone" for m in shifts), *metrics, "shown", "sought"],
-        rows,
-        ("Shifts of scores over the temperature, seed by seed. Shown, sought: share of items with "
-         "one modality among the first ten as they are, and among the targets.",),
-    )  # fmt: skip
 
 
 def _frame(result: dict[str, Any], condition: str) -> pd.DataFrame:

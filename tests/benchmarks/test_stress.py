@@ -24,7 +24,7 @@ from benchmarks.stress.data import (
     with_sentences,
     without_features,
 )
-from benchmarks.stress.fusion import _sharpness, qualities
+from benchmarks.stress.fusion import _sharpness, qualities, weights
 from benchmarks.stress.trained import Trained, noise
 from benchmarks.stress.trainings import DRAWS, RAISED
 from benchmarks.stress.trainings import lacking as trainings_lacking
@@ -347,14 +347,27 @@ def test_a_small_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     before = {path: path.stat().st_mtime_ns for path in folder.glob("*.pth")}
     assert main(few) == 0  # nothing is trained again
     assert {path: path.stat().st_mtime_ns for path in folder.glob("*.pth")} == before
-    assert main([*words, "--parts=fusion", "--only=static|gate"]) == 0
+    assert main([*words, "--parts=fusion", "--only=static|instance"]) == 0
     again = json.loads((folder / "tiny.json").read_text())
     assert (again["whole"], again["cold"]) == (result["whole"], result["cold"])  # told before
-    static, gate = again["fusion"]
-    assert (static["fusion"], gate["fusion"]) == ("static", "gate")
-    assert static["weights"][0]["mean"] == 0.5 and static["weights"][0]["between users"] == 0
+    static, each = again["fusion"]
+    assert (static["fusion"], each["fusion"]) == ("static", "dynamic_instance")
+    (found,) = static["weights"]
+    assert found["mean"] == 0.5 and found["between users"] == 0
+    assert (found["of users"], found["alpha by what the item has"]) == ([0.5] * 3, {})
+    alphas = each["weights"][0]["alpha by what the item has"]
+    assert alphas.keys() == {"all", "text alone", "image alone"}
+    assert alphas["all"] != 0 == alphas["text alone"]  # of one modality, nothing teaches alpha
+    (kept,) = (
+        path for path in folder.glob("*.weights.json") if '"alpha": 0.0,' not in path.read_text()
+    )
+    quarters = pd.Series({f"i{n}": "least" if n < 12 else "most" for n in range(24)})
+    by_quarter = weights({"words": quarters}, kept.with_name(kept.name.split(".")[0] + ".pth"))
+    assert by_quarter["by quarter"]["words"].keys() == {"least", "most"}
+    low, high = sorted(by_quarter["by quarter"]["words"].values())
+    assert low < by_quarter["mean"] < high
     assert list(static["R@10"]) == ["what the target has"]  # neither texts nor pictures to look at
-    for row in (static, gate):
+    for row in (static, each):
         (found,) = row["calibration"]
         plain, shifted = found["N@10 on validation"]
         assert plain <= shifted
@@ -362,15 +375,16 @@ def test_a_small_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         assert 0 < found["sought"] < 1
     page = (folder / "tiny.md").read_text()
     assert "R@10 by what the target has" in page and "shifts of text alone" in page
+    assert "alpha, image alone" in page and "95% of users" in page
     assert main([*words, "--parts=unseen"]) == 0
     raised = pd.DataFrame(json.loads((folder / "tiny.json").read_text())["unseen"])
     assert raised["model"].unique().tolist() == ["inductive, held back", "transductive, held back"]
-    for _, own in raised.groupby("model"):
-        assert own["bias"].tolist() == [step / 100 for step in range(11)]
-        assert own["new"].is_monotonic_increasing and own["others"].is_monotonic_decreasing
-        of_new = [new / every for new, every in own["rows"]]
-        own["mean"] = own["new"] * of_new + own["others"] * (1 - np.array(of_new))
-        assert own["mean"].tolist() == pytest.approx(own["all"].tolist())
+    for _, each in raised.groupby("model"):
+        assert each["bias"].tolist() == [step / 100 for step in range(11)]
+        assert each["new"].is_monotonic_increasing and each["others"].is_monotonic_decreasing
+        of_new = [new / every for new, every in each["rows"]]
+        each["mean"] = each["new"] * of_new + each["others"] * (1 - np.array(of_new))
+        assert each["mean"].tolist() == pytest.approx(each["all"].tolist())
     assert "New items raised" in (folder / "tiny.md").read_text()
     for text, reason in (("[", "damaged"), ('{"whole": {}}', "of another layout")):
         (folder / "tiny.json").write_text(text)
