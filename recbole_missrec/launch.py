@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Mapping
 
+from torch.distributed import DistError
 from torch.distributed import run as torchrun
 from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -28,7 +29,8 @@ def launch(options: Mapping[str, str]) -> int:
         Exit status: that of the first process that failed, 130 if interrupted, else 0.
 
     Raises:
-        UsageError: a flag that is no number, or numbers that do not fit each other.
+        UsageError: a flag that is no number, numbers that do not fit each other, or machines that
+            do not find each other.
     """
     here = _number(options, "nproc", 1)
     world = max(here, _number(options, "world_size", -1))
@@ -37,11 +39,11 @@ def launch(options: Mapping[str, str]) -> int:
         raise UsageError(
             f"--nproc={here}: world_size {world} and group_offset {before} must be multiples of it"
         )
+    ip, port = options.get("ip", "localhost"), options.get("port", "5678")
     words = ["--nproc_per_node", str(here)]
     if world > here:
         words += ["--nnodes", str(world // here), "--node_rank", str(before // here)]
-        words += ["--master_addr", options.get("ip", "localhost")]
-        words += ["--master_port", options.get("port", "5678")]
+        words += ["--master_addr", ip, "--master_port", port]
     else:
         words.append("--standalone")
     run = [f"--{key}={value}" for key, value in options.items() if key not in FLAGS]
@@ -52,6 +54,9 @@ def launch(options: Mapping[str, str]) -> int:
     except ChildFailedError as error:
         status = error.get_first_failure()[1].exitcode
         return status if status > 0 else 128 - status  # killed by a signal
+    except DistError as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"--ip={ip} --port={port}: the machines do not meet: {reason}") from error
     except SignalException:
         return 130
     return 0

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -183,6 +184,15 @@ def test_a_message_and_its_status_come_through(shops: Path, tmp_path: Path) -> N
     assert done.returncode == 2
     assert "recbole-missrec: --modalities" in done.stderr
     assert "Traceback" not in done.stderr and "ChildFailedError" not in done.stderr
+
+
+def test_a_port_that_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("localhost", 0)) as server:
+        port = server.getsockname()[1]
+        words = ["--dataset=one", "--nproc=1", "--world_size=2", f"--port={port}"]
+        assert main(words) == 2
+    error = capsys.readouterr().err
+    assert f"--ip=localhost --port={port}: the machines do not meet: The server socket" in error
 
 
 @pytest.mark.parametrize(
