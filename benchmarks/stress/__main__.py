@@ -19,6 +19,8 @@ from benchmarks.studying import add_seeds, means, seeds_of, train
 from recbole_missrec.comparison.execution import checkpoint_path, read_result, result_path
 from recbole_missrec.comparison.plan import Run
 from recbole_missrec.errors import UsageError, nearest
+from recbole_missrec.evaluation.per_user import read_per_user
+from recbole_missrec.evaluation.slices import slices
 from recbole_missrec.files import write_json
 from recbole_missrec.words import say
 
@@ -161,13 +163,20 @@ def under(condition: str, run: Run, folder: Path) -> list[dict[str, Any]]:
 
 
 def whole_rows(runs: Sequence[Run], folder: Path) -> list[dict[str, Any]]:
-    """Rows of all models, seeds and conditions."""
-    return [
+    """Rows of all models, seeds and conditions, and of all models by popularity of the target."""
+    done = finished(runs, folder)
+    rows = [
         {"model": run.label, "seed": run.seed, "condition": condition, **row}
-        for run in finished(runs, folder)
+        for run in done
         for condition in CONDITIONS
         for row in under(condition, run, folder)
     ]
+    for label in dict.fromkeys(run.label for run in done):
+        own = [run for run in done if run.label == label]
+        frames = [read_per_user(folder / f"{run.digest}.parquet") for run in own]
+        found = slices(frames, "popularity", "recall", 10).to_dict("records")
+        rows += [{"model": label, "condition": "popularity", **row} for row in found]
+    return rows
 
 
 def unseen_rows(runs: Sequence[Run], folder: Path) -> list[dict[str, Any]]:

@@ -17,8 +17,8 @@ from recbole_missrec.report.write import markdown_report
 
 TITLE = "Stress tests"
 RATIO = (
-    "Share of the R@10 with everything that is left: the mean over the seeds, and in brackets that "
-    "of the worst."
+    "Share of the R@10 with everything that is left: the mean over the seeds, in brackets that of "
+    "the worst, and the means of the ends of the seeds' 95 % intervals over users."
 )
 Rows = Sequence[dict[str, Any]]
 
@@ -32,7 +32,7 @@ def write_pages(result: dict[str, Any], folder: Path) -> None:
     """
     name = result["dataset"]
     parts = [
-        Part("With everything", [whole(result)], []),
+        Part("With everything", [whole(result), popularity(result)], []),
         Part(
             "Items that lack a modality, of trained models",
             [*wholly(result), *shares(result)],
@@ -139,6 +139,25 @@ def short(result: dict[str, Any]) -> Table:
     return _pivot(frame, "events", "short", "Only the last events of a history are read")
 
 
+def popularity(result: dict[str, Any]) -> Table:
+    """R@10 by how often the training has the target."""
+    frame = _frame(result, "popularity")
+    slices = list(dict.fromkeys(frame["slice"])) if len(frame) else []
+    rows = []
+    for model, own in frame.groupby("model", sort=False) if slices else ():
+        found = own.set_index("slice").reindex(slices)
+        ends = zip(found["mean"], found["low"], found["high"], strict=True)
+        cells = [Cell(number(m), interval(*of)) if m == m else Cell("–") for m, *of in ends]
+        rows.append([Cell(str(model)), *cells])
+    return Table(
+        "popularity",
+        "R@10 by the training interactions of the target",
+        ["model", *slices],
+        rows,
+        ("Means over seeds of each user, 95 % intervals over users.",),
+    )
+
+
 def trained(result: dict[str, Any]) -> Table:
     """Lacking in training, too."""
     frame = pd.DataFrame(result["lacking"])
@@ -224,12 +243,18 @@ def _pivot(frame: pd.DataFrame, by: str, name: str, caption: str, by_model: bool
     for key, own in frame.groupby(keys[0], sort=False):
         cells = [Cell(str(key))]
         for head in heads:
-            kept = own["kept"][own[keys[1]].astype(str) == head]
-            cells.append(
-                Cell(f"{kept.mean():.3f}", f"[{kept.min():.3f}]") if len(kept) else Cell("–")
-            )
+            cells.append(_kept_cell(own[own[keys[1]].astype(str) == head]))
         rows.append(cells)
     return Table(name, caption, [keys[0], *heads], rows, (RATIO,))
+
+
+def _kept_cell(rows: pd.DataFrame) -> Cell:
+    if not len(rows):
+        return Cell("–")
+    spread = f"[{rows['kept'].min():.3f}]"
+    if "low" in rows and rows["low"].notna().all():
+        spread += f" {rows['low'].mean():.3f}–{rows['high'].mean():.3f}"
+    return Cell(f"{rows['kept'].mean():.3f}", spread)
 
 
 def _spread(values: pd.Series) -> Cell:

@@ -6,6 +6,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -14,6 +15,8 @@ from benchmarks.stress.altered import alter, lacking, stand_ins, without
 from recbole_missrec.data.completion import COMPLETIONS
 from recbole_missrec.data.feature_store import FeatureStore
 from recbole_missrec.data.features import read_features
+from recbole_missrec.evaluation.ranking import per_row_metric
+from recbole_missrec.evaluation.resampling import Interval, percentile_interval, resampled_means
 from recbole_missrec.quick_start import restore
 from recbole_missrec.trainer.checkpoint import load_checkpoint
 
@@ -23,6 +26,7 @@ NOISE = (0.5, 1.0, 2.0)  # standard deviations of a feature dimension
 WRONG = (0.25, 0.5, 1.0)  # of the items, whose features are another item's
 SHORT = (1, 2, 3)  # events of a history
 DRAWS = 0  # seed of all draws of items
+RESAMPLES = 1000  # of the users
 
 
 class Trained:
@@ -43,6 +47,7 @@ class Trained:
         trainer.eval_collector.data_collect(loaders[0])
         self.trainer, self.model = trainer, trainer.model
         _, self.valid, self.test = loaders
+        self.hits: Tensor | None = None
         self.whole = self.figures(load_best_model=True)
         holder = getattr(self.model, "adapted", self.model)
         self.features: dict[str, Tensor] = {
@@ -55,9 +60,14 @@ class Trained:
         self.counts = torch.bincount(targets, minlength=self.model.n_items)
 
     def figures(self, load_best_model: bool = False) -> dict[str, float]:
-        """R@10 and N@10 on the test rows, of the model as it is now."""
+        """R@10 and N@10 on the test rows, of the model as it is now; and the ends of the 95 %
+        interval over users (percentile bootstrap) of the share of R@10 that is left."""
         found = self.trainer.evaluate(self.test, load_best_model=load_best_model)
-        return {"R@10": found["recall@10"], "N@10": found["ndcg@10"]}
+        ranks = self.trainer.ranks
+        hits = per_row_metric(ranks.better, ranks.equal, "recall", 10)  # [rows]
+        self.hits = hits if self.hits is None else self.hits
+        low, high = kept_interval(hits.numpy(), self.hits.numpy())
+        return {"R@10": found["recall@10"], "N@10": found["ndcg@10"], "low": low, "high": high}
 
     def altered(self, features: dict[str, Tensor], present: Tensor) -> dict[str, float]:
         """Figures with other features; those of the training are put back."""
@@ -79,6 +89,13 @@ class Trained:
             store.standardise()
         source = store.sources[0]
         return (-source.mean / source.scale).expand(store.shape[1])
+
+
+def kept_interval(left: np.ndarray, whole: np.ndarray) -> Interval:
+    """Ends of the 95 % interval of a ratio of means over the same users, ``[users]`` each."""
+    both = np.stack([left, whole], 1)  # [users, 2]
+    means = resampled_means(both, RESAMPLES, np.random.default_rng(DRAWS))  # [resamples, 2]
+    return percentile_interval(means[:, 0] / means[:, 1].clip(min=1e-12))
 
 
 def completeness(model: Trained) -> Iterator[dict[str, Any]]:

@@ -25,7 +25,7 @@ from benchmarks.stress.data import (
     without_features,
 )
 from benchmarks.stress.fusion import _sharpness, qualities, weights
-from benchmarks.stress.trained import Trained, noise
+from benchmarks.stress.trained import Trained, kept_interval, noise
 from benchmarks.stress.trainings import DRAWS, RAISED
 from benchmarks.stress.trainings import lacking as trainings_lacking
 from recbole_missrec.cli import main as train
@@ -328,6 +328,22 @@ def test_of_cold_items_the_first_sentence_alone(tmp_path: Path) -> None:
         assert (made[True] / name).read_bytes() == (split / "tiny" / name).read_bytes()
 
 
+def test_the_interval_of_a_share_is_of_the_same_users() -> None:
+    hits = np.array([1.0, 0.0, 1.0, 1.0, 0.0, 1.0])
+    assert kept_interval(hits, hits) == (1, 1)
+    assert kept_interval(hits / 2, hits) == (0.5, 0.5)
+    assert kept_interval(0 * hits, hits) == (0, 0)
+    low, high = kept_interval(np.repeat([0.0, 1.0], 200), np.ones(400))
+    assert low == pytest.approx(0.5 - 1.96 * 0.025, abs=0.01)
+    assert high == pytest.approx(0.5 + 1.96 * 0.025, abs=0.01)
+
+
+def whole_of(row: dict[str, Any], rows: list[dict[str, Any]]) -> float:
+    """R@10 of the same model with everything."""
+    (whole,) = (r for r in rows if r.get("whole") and r["model"] == row["model"])
+    return whole["R@10"]
+
+
 def test_a_small_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shop, folder = write_tiny_shop(tmp_path), tmp_path / "stress"
     words = [
@@ -341,8 +357,16 @@ def test_a_small_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert {row["model"] for row in rows} >= {"MISSRec without ids", "UniSRec-MM without ids"}
     nothing = [row for row in rows if row.get("share") == 1.0 and row["strategy"] == "mask"]
     assert {row["lacking"] for row in nothing} == {"text", "image"}
+    assert all(row["low"] <= row["R@10"] / whole_of(row, rows) <= row["high"] for row in rows)
+    for model in {row["model"] for row in rows}:
+        bins = [row for row in result["whole"] if row["condition"] == "popularity"]
+        bins = [row for row in bins if row["model"] == model]
+        assert sum(row["users"] for row in bins) == 30
+        total = sum(row["users"] * row["mean"] for row in bins) / 30
+        assert total == pytest.approx(whole_of({"model": model}, rows))
     assert "inductive, draw 0, seed 1" in result["left"]["cold"]
-    assert "No item has text" in (folder / "tiny.md").read_text()
+    page = (folder / "tiny.md").read_text()
+    assert "No item has text" in page and "by the training interactions of the target" in page
     assert "<h1>Stress tests</h1>" in (folder / "tiny.html").read_text()
     before = {path: path.stat().st_mtime_ns for path in folder.glob("*.pth")}
     assert main(few) == 0  # nothing is trained again
