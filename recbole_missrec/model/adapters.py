@@ -1,4 +1,4 @@
-"""Frozen item features, each modality through an adapter of its own into one space."""
+"""Frozen item features through adapters: one a modality, or one for all beside each other."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,15 +7,12 @@ import torch
 from torch import Tensor, nn
 
 
-class AdaptedFeatures(nn.Module):
-    """One adapter a modality over the features of all items.
-
-    The features move with the model but stay out of its checkpoints.
+class FrozenFeatures(nn.Module):
+    """The features of all items, which move with the model but stay out of its checkpoints.
 
     Args:
         dataset: a ``MultiModalSequentialDataset``.
         modalities: names of those to read.
-        adapter: makes a module ``[items, d_m] -> [items, dim]`` from d_m.
         left_out: how likely an item lacks each modality in a training step, ``[modalities]``.
     """
 
@@ -26,35 +23,89 @@ class AdaptedFeatures(nn.Module):
         self,
         dataset: Any,
         modalities: list[str],
-        adapter: Callable[[int], nn.Module],
         left_out: Tensor,
     ) -> None:
         super().__init__()
-        self.adapters = nn.ModuleDict()
+        self.modalities = modalities
         for m in modalities:
-            self.adapters[m] = adapter(dataset.features[m].shape[1])
             self.register_buffer(f"features_{m}", dataset.features[m], persistent=False)
         present = torch.stack([dataset.present[m] for m in modalities])  # [modalities, items]
         self.register_buffer("present", present, persistent=False)
         self.register_buffer("left_out", left_out[:, None], persistent=False)
         self.drops = bool(left_out.any())
 
-    def forward(self, items: Any = slice(None)) -> tuple[Tensor, Tensor]:
-        """Adapt some items.
+    def rows(self, items: Any) -> tuple[list[Tensor], Tensor]:
+        """Features of some items, ``[items, d_m]`` each, and which modalities they have.
 
         Args:
-            items: a slice or long ``[items]``; all by default.
+            items: a slice or long ``[items]``.
 
         Returns:
-            Vectors, zero where a modality is absent, ``[modalities, items, dim]``, and which are
-            there, bool ``[modalities, items]``.
+            The features, and which are there, bool ``[modalities, items]``.
         """
         there = self.present[:, items]
         if self.training and self.drops:
             kept = torch.rand_like(there, dtype=torch.float) >= self.left_out
             there = there & (kept | ~(kept & there).any(0))  # never nothing
-        vectors = [
-            adapter(getattr(self, f"features_{m}")[items]) * present[:, None]
-            for (m, adapter), present in zip(self.adapters.items(), there, strict=True)
-        ]
-        return torch.stack(vectors), there
+        return [getattr(self, f"features_{m}")[items] for m in self.modalities], there
+
+
+class AdaptedFeatures(FrozenFeatures):
+    """One adapter a modality.
+
+    Args:
+        dataset: a ``MultiModalSequentialDataset``.
+        modalities: names of those to read.
+        adapter: makes a module ``[items, d_m] -> [items, dim]`` from d_m.
+        left_out: how likely an item lacks each modality in a training step, ``[modalities]``.
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        modalities: list[str],
+        adapter: Callable[[int], nn.Module],
+        left_out: Tensor,
+    ) -> None:
+        super().__init__(dataset, modalities, left_out)
+        sizes = {m: dataset.features[m].shape[1] for m in modalities}
+        self.adapters = nn.ModuleDict({m: adapter(size) for m, size in sizes.items()})
+
+    def forward(self, items: Any = slice(None)) -> Tensor:
+        """Sum over the present modalities, ``[items, dim]``; all items by default."""
+        features, there = self.rows(items)
+        parts = zip(self.adapters.values(), features, there, strict=True)
+        vectors = [adapter(rows) * present[:, None] for adapter, rows, present in parts]
+        return torch.stack(vectors).sum(0)
+
+
+class JoinedFeatures(FrozenFeatures):
+    """One adapter for the features of all modalities beside each other.
+
+    Args:
+        dataset: a ``MultiModalSequentialDataset``.
+        modalities: names of those to read.
+        adapter: makes a module ``[items, sum of d_m] -> [items, dim]`` from the sum of d_m.
+        left_out: how likely an item lacks each modality in a training step, ``[modalities]``.
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        modalities: list[str],
+        adapter: Callable[[int], nn.Module],
+        left_out: Tensor,
+    ) -> None:
+        super().__init__(dataset, modalities, left_out)
+        size = sum(dataset.features[m].shape[1] for m in modalities)
+        self.adapters = nn.ModuleDict({"_".join(modalities): adapter(size)})
+
+    def forward(self, items: Any = slice(None)) -> Tensor:
+        """Adapted features, zeros where one is absent, ``[items, dim]``; all items by default.
+
+        Zero for items without any.
+        """
+        features, there = self.rows(items)
+        parts = [rows * present[:, None] for rows, present in zip(features, there, strict=True)]
+        (adapter,) = self.adapters.values()
+        return adapter(torch.cat(parts, 1)) * there.any(0)[:, None]

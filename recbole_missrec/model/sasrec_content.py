@@ -27,4 +27,4 @@ class SASRecContent(CausalRecommender):
 
     def content(self, items: Any) -> Tensor:
         """Sum over the present modalities, ``[items, dim]``."""
-        return self.adapted(items)[0].sum(0)
+        return self.adapted(items)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from recbole_missrec.model.adapters import AdaptedFeatures
+from recbole_missrec.model.adapters import JoinedFeatures
 from recbole_missrec.model.causal import CausalRecommender
 from recbole_missrec.model.dropout import dropout
 from recbole_missrec.model.training import modality_rates
@@ -52,7 +52,10 @@ class MixtureOfExperts(nn.Module):
 
 
 class UniSRec(CausalRecommender):
-    """Item vectors out of a mixture of experts a modality, averaged over those present.
+    """Item vectors out of a mixture of experts.
+
+    With several modalities, which are not in its paper, the experts read their features beside
+    each other, zeros where one is absent.
 
     Args:
         config: the options of ``props/model/UniSRec.yaml``.
@@ -70,9 +73,8 @@ class UniSRec(CausalRecommender):
             std=self.std,
         )
         left_out = modality_rates(config["modality_dropout"], config["modalities"])
-        self.adapted = AdaptedFeatures(dataset, config["modalities"], adaptor, left_out)
+        self.adapted = JoinedFeatures(dataset, config["modalities"], adaptor, left_out)
 
     def content(self, items: Any) -> Tensor:
-        """Mean over the present modalities, ``[items, dim]``."""
-        vectors, there = self.adapted(items)
-        return vectors.sum(0) / there.sum(0).clamp(min=1)[:, None]
+        """Adapted features, ``[items, dim]``."""
+        return self.adapted(items)

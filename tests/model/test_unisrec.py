@@ -70,6 +70,7 @@ def test_experts_draw_their_dropout_apart() -> None:
 @pytest.mark.parametrize("modalities", [["text"], ["text", "image"]])
 def test_items_equal_the_reference(shop: Path, item_ids: bool, modalities: list[str]) -> None:
     model = tiny_baseline(shop, "UniSRec", item_ids=item_ids, modalities=modalities)
+    sizes = {m: getattr(model.adapted, f"features_{m}").shape[1] for m in modalities}
     expected = []
     for item in range(model.n_items):
         features = {
@@ -77,7 +78,7 @@ def test_items_equal_the_reference(shop: Path, item_ids: bool, modalities: list[
             for m, present in zip(modalities, model.present, strict=True)
             if present[item]
         }
-        expected.append(reference.unisrec_item(model.state_dict(), features, item))
+        expected.append(reference.unisrec_item(model.state_dict(), features, sizes, item))
     kinds = {len(modalities), 0} | ({1} if len(modalities) > 1 else set())
     assert set(model.present.sum(0).tolist()) == kinds
     torch.testing.assert_close(model.item_vectors(), torch.stack(expected), rtol=1e-12, atol=1e-12)
@@ -89,6 +90,7 @@ def test_number_of_parameters(shop: Path, item_ids: bool) -> None:
     dim, inner, longest, experts, items = 8, 12, 8, 3, 25
     layer = 4 * (dim * dim + dim) + (dim * inner + inner) + (inner * dim + dim) + 2 * 2 * dim
     transformer = longest * dim + 2 * dim + 2 * layer
-    adaptors = sum(experts * (d * dim + d) + 2 * d * experts for d in (7, 5))
-    expected = transformer + adaptors + item_ids * items * dim
+    features = 7 + 5
+    adaptor = experts * (features * dim + features) + 2 * features * experts
+    expected = transformer + adaptor + item_ids * items * dim
     assert count_parameters(model) == (expected, expected)

@@ -27,11 +27,16 @@ def moe(params: Tensors, name: str, x: Tensor, noise: Tensor | None = None) -> T
     ).sum(0)
 
 
-def unisrec_item(params: Tensors, features: dict[str, Tensor], item: int) -> Tensor:
-    """Mean of the adaptors of the modalities given, plus the id embedding where there is one."""
-    adapted = [moe(params, f"adapted.adapters.{m}.", x) for m, x in features.items()]
+def unisrec_item(
+    params: Tensors, features: dict[str, Tensor], sizes: dict[str, int], item: int
+) -> Tensor:
+    """Adaptor of the features in a row, zeros where a modality of some size is not given, plus the
+    id embedding where there is one; an item without any has no adapted features."""
     width = params["position_embedding.weight"].shape[1]
-    content = torch.stack(adapted).mean(0) if adapted else torch.zeros(width).double()
+    content = torch.zeros(width).double()
+    if features:
+        parts = [features.get(m, torch.zeros(size).double()) for m, size in sizes.items()]
+        content = moe(params, f"adapted.adapters.{'_'.join(sizes)}.", torch.cat(parts))
     ids = params.get("item_embedding.weight")
     return content if ids is None else content + ids[item]
 
