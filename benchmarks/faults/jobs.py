@@ -139,6 +139,7 @@ def compared(folder: Path) -> dict[str, Any]:
         "runs": found,
         "users": digests("out/*.parquet")(folder),
         "report": sorted(digests("out/tables/*", "out/report.*")(folder)),
+        "left of runs": sorted(path.name for path in (folder / "out" / "work").glob("*")),
     }
 
 
