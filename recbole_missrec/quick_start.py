@@ -1,12 +1,10 @@
 """One run: configuration, data, model, training, figures."""
 
-from pathlib import Path
 from typing import Any
 
 from recbole_missrec import processes
 from recbole_missrec.config import Config
 from recbole_missrec.errors import UsageError
-from recbole_missrec.files import write_json
 from recbole_missrec.outcome import report
 from recbole_missrec.preparation import prepare, recbole_refuses
 from recbole_missrec.registry import missing_package
@@ -17,11 +15,10 @@ from recbole_missrec.trainer.checkpoint import (
     check_unchanged,
     load_checkpoint,
     stored_options,
+    write_card,
 )
 
-# The model card, beside a checkpoint: what it was trained on, with which features and options, and
-# how well it does.
-CARD = "recbole-missrec model card 1"
+# of the model card: what it was trained on, with which features and options, and how well it does
 ON_CARD = (
     *("model", "dataset", "seed", "data", "counts", "parameters", "config", "best_epoch"),
     *("valid", "test", "domains", "versions", "machine"),
@@ -57,8 +54,7 @@ def train(config: Config) -> dict[str, Any]:
         raise recbole_refuses(config, error) from error
     result = report(trainer, valid_data, test_data)
     if processes.rank() == 0:
-        card = {"format": CARD} | {key: result[key] for key in ON_CARD}
-        write_json(Path(trainer.saved_model_file).with_suffix(".json"), card)
+        write_card(trainer.saved_model_file, {key: result[key] for key in ON_CARD})
         trainer.resume_file.unlink(missing_ok=True)  # until here the run can go on
     return result
 

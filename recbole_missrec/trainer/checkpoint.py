@@ -11,9 +11,10 @@ import numpy as np
 import torch
 
 from recbole_missrec.errors import UsageError
-from recbole_missrec.files import replacing
+from recbole_missrec.files import replacing, write_json
 
 FORMAT = "recbole-missrec checkpoint 1"
+CARD = "recbole-missrec model card 1"
 # options that may be otherwise than they were: where things are, and how much is done at a time
 _FREE = {"resume", "result_file", "per_user", "data_path", "eval_batch_size", "show_progress"}
 _FREE |= {"state", "gpu_id", "use_gpu", "worker", "build_absent", "checkpoint_dir", "save_last"}
@@ -46,6 +47,15 @@ def save_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
     kept = {key: value for key, value in content.items() if is_plain(value)}
     with replacing(Path(path), RuntimeError) as temporary:
         torch.save({"format": FORMAT, **kept}, temporary)
+
+
+def write_card(checkpoint: str | Path, content: dict[str, Any]) -> None:
+    """Write the model card beside a checkpoint, as JSON.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    write_json(Path(checkpoint).with_suffix(".json"), {"format": CARD, **content})
 
 
 def load_checkpoint(

@@ -5,6 +5,7 @@ It is read by PyTorch's unpickler of weights, which builds tensors and plain val
 nothing that the file names; in the place of each unknown class stands one that does nothing.
 """
 
+import hashlib
 import re
 import warnings
 from collections.abc import Iterator, Mapping
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from recbole_missrec.errors import UsageError
 from recbole_missrec.model.transformer import Decoder, Encoder
 from recbole_missrec.options import CHOICES
-from recbole_missrec.trainer.checkpoint import is_plain, save_checkpoint
+from recbole_missrec.trainer.checkpoint import is_plain, save_checkpoint, write_card
 
 NAMES = {  # what the authors' names begin with -> what this project's do
     "text_adaptor.": "adapters.text.",
@@ -68,7 +69,7 @@ class Inert:
 
 
 def convert(official: str | Path, out: str | Path) -> str:
-    """Write a checkpoint of this project out of one of the authors'.
+    """Write a checkpoint of this project out of one of the authors', and its card.
 
     Args:
         official: their file.
@@ -78,8 +79,11 @@ def convert(official: str | Path, out: str | Path) -> str:
         What to print: the options that the weights were trained with, and what was left out.
 
     Raises:
-        UsageError: no such checkpoint, or its tensors cannot be mapped; lists them.
+        UsageError: no such checkpoint, its tensors cannot be mapped, which lists them, or the new
+            file would have the name of its card.
     """
+    if Path(out).suffix == ".json":
+        raise UsageError(f"--out={out}: is the name of a card; give one like official.pth")
     content = read_inert(official)
     weights = content.get("state_dict")
     if not isinstance(weights, Mapping) or not weights:
@@ -97,6 +101,9 @@ def convert(official: str | Path, out: str | Path) -> str:
         raise UsageError(f"{official}: no checkpoint of MISSRec: {'; '.join(faults)}")
     kept = {"model": "MISSRec", "dataset": "official", "config": options, "data": {}}
     save_checkpoint(out, {**kept, "state_dict": state})
+    digest = hashlib.sha256(Path(official).read_bytes()).hexdigest()
+    origin = {"file": Path(official).name, "sha256": digest, "left out": left_out}
+    write_card(out, {**kept, "converted": origin})
     words = (f"--{key}={value}".replace(" ", "").replace("'", "") for key, value in options.items())
     lines = [f"{out}: trained with {' '.join(words)}"]
     lines += [f"left out, of a catalogue: {', '.join(left_out)}"] if left_out else []

@@ -2,12 +2,14 @@
 
 import builtins
 import io
+import json
 import os
 import pickle
 import subprocess
 import sys
 from collections import OrderedDict
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +102,10 @@ def test_embeddings_and_scores_are_those_of_the_authors_formulas(sets: Path, wri
     assert convert(path) == 0
 
     checkpoint = load_checkpoint(path.with_name("new.pth"), of_data=False)
+    card = json.loads(path.with_name("new.json").read_text())
+    assert card["format"] == "recbole-missrec model card 1"
+    assert card["config"] == checkpoint["config"]
+    assert card["converted"]["sha256"] == sha256(path.read_bytes()).hexdigest()
     config = Config("MISSRec", "pantry-sample", config_dict={**options, **checkpoint["config"]})
     model = MISSRec(config, dataset).eval()
     transfer = transfer_state("new.pth", checkpoint, model, {"text": "", "image": ""})
