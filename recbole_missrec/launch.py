@@ -56,7 +56,8 @@ def launch(options: Mapping[str, str]) -> int:
         return status if status > 0 else 128 - status  # killed by a signal
     except DistError as error:
         reason = str(error).splitlines()[0]
-        raise UsageError(f"--ip={ip} --port={port}: the machines do not meet: {reason}") from error
+        where = f"--ip={ip} --port={port}" if world > here else f"--nproc={here}"
+        raise UsageError(f"{where}: the processes do not meet: {reason}") from error
     except SignalException:
         return 130
     return 0

@@ -12,7 +12,7 @@ from recbole_missrec.errors import UsageError, nearest
 BUILDER = "python -m dataset_builders "
 # what stands beside the modalities of an item in scores and exports
 TAKEN = {"alpha", "history", "id", "interests", "item", "mean", "offered", "row", "slots", "tokens"}
-TAKEN |= {"unseen"}
+TAKEN |= {"lacking", "unseen"}
 INTERVALS = ("user_inter_num_interval", "item_inter_num_interval")
 _BOUND = r"\s*-?(inf|\d+(\.\d+)?)\s*"
 INTERVAL = re.compile(rf"[\[(]{_BOUND},{_BOUND}[\])](;[\[(]{_BOUND},{_BOUND}[\])])*")
@@ -85,6 +85,11 @@ def check_together(values: Mapping[str, Any]) -> None:
         )
     if not isinstance(values.get("map_features"), bool | None):
         raise UsageError(f"--map_features={values['map_features']}: must be True or False")
+    if values.get("calibrate") and values["missing"] != "mask":
+        raise UsageError(
+            f"--calibrate=True: with --missing={values['missing']} no candidate lacks a modality; "
+            "only for mask"
+        )
     if values.get("missing") == "token" and "structure" not in values:
         raise UsageError("--missing=token: only for MISSRec; nearest: mask")
     modalities = values.get("modalities")

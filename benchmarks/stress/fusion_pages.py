@@ -40,7 +40,8 @@ def weights(result: dict[str, Any]) -> Table:
     rows = []
     for row in result["fusion"]:
         known = [[w[column] for w in row["weights"] if w[column] is not None] for column in columns]
-        quantiles = zip(*(w["of users"] for w in row["weights"]), strict=True)
+        known_users = [w["of users"] for w in row["weights"] if "of users" in w]  # not of before
+        quantiles = zip(*known_users, strict=True) if known_users else [None] * len(QUANTILES)
         found = [mean(v) if v else None for v in (*known, *quantiles)]
         rows.append([Cell(row["fusion"]), *(Cell(number(value)) for value in found)])
     return Table(
@@ -61,10 +62,10 @@ def weights_by_kind(result: dict[str, Any]) -> Table:
         for one in row["weights"]:
             parts = {
                 f"weight, {what}: {quarter}": value
-                for what, found in one["by quarter"].items()
+                for what, found in one.get("by quarter", {}).items()
                 for quarter, value in found.items()
             }
-            alphas = one["alpha by what the item has"].items()
+            alphas = one.get("alpha by what the item has", {}).items()
             parts |= {f"alpha, {kind}": value for kind, value in alphas}
             for part, value in parts.items():
                 cells.setdefault(part, {}).setdefault(row["fusion"], []).append(value)

@@ -12,7 +12,7 @@ PACKAGE = "recbole_missrec"
 ALWAYS = tuple(
     f"{PACKAGE}.{name}"
     for name in (
-        *("data.dataset", "data.rows", "trainer.trainer"),
+        *("data.dataset", "data.loaders", "data.rows", "trainer.trainer"),
         *("trainer.freezing", "trainer.lora", "trainer.transfer"),
     )
 )

@@ -100,6 +100,7 @@ def execute(run: Run, out: Path, threads: int, folder: Path, checkpoint: bool = 
     with (work / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if result_path(out, run).is_file():
+            shutil.rmtree(work, ignore_errors=True)
             return 0
         error_path(out, run).unlink(missing_ok=True)
         if _ENDING.is_set():

@@ -14,7 +14,7 @@ class OneDomainLoader(TrainDataLoader):
     """Batches of one data set each, in random order, of each as many as its rows fill.
 
     Every row is in one batch of an epoch. The last batch of a data set may be smaller than the
-    others. Memory: 8 bytes a row, and as much for an epoch.
+    others. Memory: 8 bytes a row, and as much for an epoch, beside RecBole's list of the rows.
 
     Args:
         config: of RecBole.

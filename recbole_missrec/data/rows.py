@@ -104,9 +104,9 @@ def trim(rows: Interaction, length_field: str, list_suffix: str) -> Interaction:
 def shared_rows(batch: int) -> Tensor:
     """Rows of a batch that the processes share, as many for each: row i is of process i mod W.
 
-    Those beyond a multiple of W are left out: in the last batch of an epoch, in each where W does
-    not divide ``train_batch_size``; where there are fewer than W, some are taken twice. With one
-    process these are all rows.
+    Those beyond a multiple of W are left out: in the last batch of an epoch or, where batches do
+    not mix them, of a data set; in each where W does not divide ``train_batch_size``. Where there
+    are fewer than W, some are taken twice. With one process these are all rows.
     """
     world = processes.world_size()
     return torch.arange(max(1, batch // world) * world) % batch

@@ -44,7 +44,7 @@ def kmeans(
     large = len(points) * num_clusters > _LARGE
     if large and find_spec("faiss") is None:
         raise UsageError(
-            f"--interest_method=kmeans: {num_clusters:,} interests of {len(points):,} tokens need "
+            f"k-means: {num_clusters:,} interests of {len(points):,} tokens need "
             "faiss; `pip install faiss-cpu`, or give a lower --interest_ratio or an "
             "--interest_sample"
         )

@@ -19,7 +19,7 @@ class CandidateFusion(nn.Module):
     A mean over one cosine varies more than a mean over several. So that scores of items with and
     without a modality may come onto one scale, a learned number is added for each modality that an
     item lacks, if asked for; not in the paper. What teaches it are items that lack it, of the
-    catalogue or by ``modality_dropout``.
+    catalogue or by ``modality_dropout`` of items.
 
     Args:
         kind: ``static`` (the mean), ``dynamic_shared`` (one alpha), ``dynamic_instance`` (one an
@@ -53,7 +53,9 @@ class CandidateFusion(nn.Module):
             self.own = nn.Parameter(torch.zeros(len(counts)))
             self.register_buffer("trust", counts / (counts + PRIOR))
 
-    def forward(self, cosines: Tensor, present: Tensor, items: Any, u: Tensor) -> Tensor:
+    def forward(
+        self, cosines: Tensor, present: Tensor, items: Any, u: Tensor, lacks: Tensor | None = None
+    ) -> Tensor:
         """Fuse.
 
         Args:
@@ -62,6 +64,8 @@ class CandidateFusion(nn.Module):
             items: which items these are, a slice, long ``[items]``, or ``[batch, items]`` where
                 each row has its own.
             u: normalised sequence embeddings, ``[batch, dim]``.
+            lacks: which modalities items lack, in the shape of ``present``; those that are not
+                present by default. Where a row itself does without one, no item lacks it.
 
         Returns:
             ``[batch, items]``, 0 for items without any modality; plus what is added for those that
@@ -73,19 +77,21 @@ class CandidateFusion(nn.Module):
             fused = cosines[0]
         else:
             fused = (self.weights(cosines, present, items, u) * cosines).sum(0)
-        return fused if self.lacking is None else fused + self.shift(present)
+        if self.lacking is None:
+            return fused
+        return fused + self.shift(~present if lacks is None else lacks)
 
-    def shift(self, present: Tensor) -> Tensor:
+    def shift(self, lacks: Tensor) -> Tensor:
         """What is added for the modalities that items lack, of a fusion that learns it.
 
         Args:
-            present: bool ``[modalities, ...]``.
+            lacks: bool ``[modalities, ...]``.
 
         Returns:
             ``[...]``.
         """
         assert self.lacking is not None
-        return torch.tensordot(self.lacking, (~present).to(self.lacking), dims=1)
+        return torch.tensordot(self.lacking, lacks.to(self.lacking), dims=1)
 
     def most_taken(self) -> float | Tensor:
         """The most that is taken from the score of an item for what it lacks, 0 or less."""

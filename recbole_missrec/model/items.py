@@ -212,14 +212,23 @@ class ItemSide:
         """
         cosines = u @ candidates.tokens.transpose(1, 2)  # [M, batch, items]
         present = candidates.present[:, None]  # [M, 1, items]
+        lacks = None
         if kept is not None:
+            if self.fusion.lacking is not None:
+                lacks = ~present & kept[:, :, None]  # [M, batch, items]
             present = present & kept[:, :, None]  # [M, batch, items]
             cosines = cosines * present
         of_ids = None if candidates.ids is None else u @ candidates.ids.T  # [batch, items]
-        return self.fuse(cosines, of_ids, present, candidates.items, u)
+        return self.fuse(cosines, of_ids, present, candidates.items, u, lacks)
 
     def fuse(
-        self, cosines: Tensor, of_ids: Tensor | None, present: Tensor, items: Any, u: Tensor
+        self,
+        cosines: Tensor,
+        of_ids: Tensor | None,
+        present: Tensor,
+        items: Any,
+        u: Tensor,
+        lacks: Tensor | None = None,
     ) -> Tensor:
         """Scores over the temperature out of the cosines of sequence embeddings and items.
 
@@ -230,13 +239,14 @@ class ItemSide:
             items: which items these are, a slice, long ``[items]``, or ``[batch, items]`` where
                 each row has its own.
             u: normalised sequence embeddings, ``[batch, dim]``.
+            lacks: as of ``CandidateFusion``.
 
         Returns:
             ``[batch, items]``; an item whose id the training never read is scored without it, and
             one without any modality either ranks last. An evaluation adds the option
             ``unseen_bias`` to the scores of items that the training never read.
         """
-        scores = self.fusion(cosines, present, items, u)  # [batch, items]
+        scores = self.fusion(cosines, present, items, u, lacks)  # [batch, items]
         without_id: Any = True
         if of_ids is not None:
             weight, without_id = self.options["id_weight"], self.without_id[items]

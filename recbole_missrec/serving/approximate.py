@@ -1,9 +1,10 @@
 """The best items of a large catalogue, likely ones: candidates from indexes, scored exactly.
 
-A fused score is no inner product. For alpha 0 it is the plain mean of the cosines, one inner
-product with the mean of an item's vectors; for a large alpha it is the largest cosine of a
-modality. So candidates come from an index over the means and one over each modality: where alpha
-lies between, the best items are near the top of one of them (recall: ``benchmarks.serve``).
+A fused score is no inner product. For alpha 0 it is, but for what raises or lowers an item, the
+plain mean of the cosines, one inner product with the mean of an item's vectors; for a large alpha
+it is the largest cosine of a modality. So candidates come from an index over the means and one
+over each modality: where alpha lies between, the best items are near the top of one of them
+(recall: ``benchmarks.serve``).
 """
 
 from collections.abc import Mapping

@@ -140,8 +140,8 @@ def write_items(recommender: Recommender, out: Path) -> dict[str, Any]:
             table["alpha"] = pa.array(tensors["alpha"].numpy())
     else:
         tensors["history"] = model.item_table()[0][rows].float().cpu().clone()
-    if scorer.raised is not None:
-        tensors["unseen"] = scorer.raised[rows]
+    if isinstance(model, MISSRec) and model.options["unseen_bias"]:
+        tensors["unseen"] = model.unseen[rows].cpu()
         table["unseen"] = pa.array(tensors["unseen"].numpy())
     shapes = {name: list(tensor.shape) for name, tensor in tensors.items()}
     tensors |= {"tokens": encode_lines(catalogue.tokens[rows]), "offered": catalogue.offered[rows]}

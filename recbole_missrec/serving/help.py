@@ -40,7 +40,8 @@ Why an item has its score after a history, by a trained MISSRec, as JSON.
 
 `score` is the sum of the contributions of `parts`: of each modality and the id, its cosine with the
 sequence embedding times its weight, over the temperature; and what is added for an item of the
-history, and for one that the training never read. `history` and `interests` say where the model
+history, for a modality that the item lacks (--calibrate), and for one that the training never
+read. `history` and `interests` say where the model
 looked: shares of attention, means over the heads of the layer that the sequence embedding comes
 from; interests with their typical items.
 """

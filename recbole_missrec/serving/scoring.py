@@ -92,7 +92,8 @@ class Scorer:
 
     @property
     def raised(self) -> Tensor | None:
-        """Items whose scores the model raises, bool ``[items]``; None for none."""
+        """Items whose scores the model raises, unseen or lacking a modality, bool ``[items]``; None
+        for none."""
         return None
 
     @property
@@ -167,7 +168,7 @@ class FusedScorer(Scorer):
         """
         if self.model.fusion.lacking is None:
             return torch.zeros(len(items), device=self.model.device)
-        shift = self.model.fusion.shift(self.there[:, items])
+        shift = self.model.fusion.shift(~self.there[:, items])
         if self.model.item_embedding is None:
             return shift
         weight = self.model.options["id_weight"]
@@ -175,7 +176,9 @@ class FusedScorer(Scorer):
 
     @property
     def raised(self) -> Tensor | None:
-        return self.model.unseen.cpu() if self.model.options["unseen_bias"] else None
+        biased = self.model.unseen & bool(self.model.options["unseen_bias"])
+        raised = biased | (self.shift(torch.arange(len(biased), device=biased.device)) > 0)
+        return raised.cpu() if raised.any() else None
 
     @property
     def temperature(self) -> float:

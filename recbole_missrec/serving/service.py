@@ -65,8 +65,8 @@ class Similar(Named):
 
 
 class Part(BaseModel):
-    """Of a score: a modality, `id`, or what is added: to items of the `history`, to `unseen` items,
-    to items of which there is `nothing known`."""
+    """Of a score: a modality, `id`, or what is added: to items of the `history`, to those
+    `lacking` a modality, to `unseen` items, to items of which there is `nothing known`."""
 
     part: str
     weight: float | None = None

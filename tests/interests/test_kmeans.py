@@ -87,7 +87,7 @@ def test_many_points_need_faiss(monkeypatch: pytest.MonkeyPatch, limit: int) -> 
     monkeypatch.setitem(sys.modules, "faiss", None)  # as where it is absent
     points = torch.tensor([[0.0], [0.0], [5.0], [6.0]])
     assert kmeans(points[1:], 2, 0)[0].unique().tolist() == [0, 1]
-    with pytest.raises(UsageError, match="kmeans: 2 interests of 4 tokens need faiss; `pip"):
+    with pytest.raises(UsageError, match="k-means: 2 interests of 4 tokens need faiss; `pip"):
         kmeans(points, 2, 0)
 
 

@@ -136,6 +136,9 @@ def test_loss_scores_and_gradients_equal_the_reference(
             lower = (-1 - model.lowest_cosine()) / model.options["temperature"]
             expected_scores[:, ~model.present.any(0)] -= lower
     torch.testing.assert_close(scores, expected_scores, rtol=tolerance, atol=tolerance)
+    if model.item_embedding is None:
+        known = model.present.any(0)
+        assert scores[:, ~known][:, 1:].max() <= scores[:, known].min()
 
 
 DROPOUT_VARIANTS: list[dict[str, Any]] = [

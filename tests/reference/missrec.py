@@ -231,6 +231,7 @@ def score_item(
     tokens: list[Tensor],
     item: int,
     there: Sequence[int] = (0, 1),
+    lacks: Sequence[int] = (),
 ) -> Tensor:
     """Score of a candidate, before the temperature, by dynamic fusion of its modalities.
 
@@ -241,6 +242,7 @@ def score_item(
         tokens: The item's tokens, one for each modality that it has, [dim] each.
         item: The item's number.
         there: Which modalities these are, by their place in the options.
+        lacks: Which it lacks; not those that the sequence itself does without.
     """
     has_id = options["item_ids"] and bool(params["item_embedding.weight"][item].any())
     if tokens:
@@ -261,8 +263,7 @@ def score_item(
     else:
         content = u.new_tensor(0.0 if has_id else -1.0)
     if options.get("calibrate") and (tokens or has_id):
-        lacking = [m for m in range(len(options["modalities"])) if m not in there]
-        content = content + sum(params["fusion.lacking"][m] for m in lacking)
+        content = content + sum(params["fusion.lacking"][m] for m in lacks)
     if not has_id:  # zero where the training never read it
         return content
     by_id = u @ normalize(params["item_embedding.weight"][item])
@@ -371,7 +372,12 @@ def forward(
         for i in range(1, num_items):
             tokens = tokens_of_item(params, options, features, there, i)
             places = places_of(params, options, there, i)
-            score = score_item(params, options, u, tokens, i, places)
+            lacks = [
+                place
+                for place, m in enumerate(options["modalities"])
+                if not present[m][i] and (kept is None or kept[m][row])
+            ]
+            score = score_item(params, options, u, tokens, i, places, lacks)
             scores.append(score + bias_of_history(params, options, sequence, i))
         logits.append(torch.stack([u.new_tensor(-math.inf), *scores]) / options["temperature"])
     return torch.stack(logits), xis

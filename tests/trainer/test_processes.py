@@ -192,7 +192,7 @@ def test_a_port_that_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
         words = ["--dataset=one", "--nproc=1", "--world_size=2", f"--port={port}"]
         assert main(words) == 2
     error = capsys.readouterr().err
-    assert f"--ip=localhost --port={port}: the machines do not meet: The server socket" in error
+    assert f"--ip=localhost --port={port}: the processes do not meet: The server socket" in error
 
 
 @pytest.mark.parametrize(
