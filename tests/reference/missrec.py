@@ -262,7 +262,7 @@ def score_item(
             content = softmax(alpha * cosines) @ cosines
     else:
         content = u.new_tensor(0.0 if has_id else -1.0)
-    if options.get("calibrate") and (tokens or has_id):
+    if options["calibrate"] and (tokens or has_id):
         content = content + sum(params["fusion.lacking"][m] for m in lacks)
     if not has_id:  # zero where the training never read it
         return content

@@ -233,11 +233,13 @@ TWO_COSINES = [vec(6, 8), vec(0, -2)]  # 0.6 and 0 to u = (1, 0)
 )
 def test_fusion(fusion: str, alpha: Tensor | None, expected: float) -> None:
     params = {} if alpha is None else {"fusion.alpha": alpha}
-    options = {"item_mm_fusion": fusion, "item_ids": False}
+    options = {"item_mm_fusion": fusion, "item_ids": False, "calibrate": False}
     check(missrec.score_item(params, options, vec(1, 0), TWO_COSINES, item=2), expected)
     # one modality has weight 1; none has the lowest possible cosine
     check(missrec.score_item(params, options, vec(1, 0), TWO_COSINES[:1], item=2), 0.6)
     check(missrec.score_item(params, options, vec(1, 0), [], item=2), -1)
+    params, options = params | {"fusion.lacking": vec(0.5, -0.2)}, options | {"calibrate": True}
+    check(missrec.score_item(params, options, vec(1, 0), TWO_COSINES[:1], 2, lacks=[1]), 0.4)
 
 
 @pytest.mark.parametrize(
@@ -252,6 +254,7 @@ def test_fusion(fusion: str, alpha: Tensor | None, expected: float) -> None:
 def test_score_with_ids(tokens: list[Tensor], id_weight: float, expected: float) -> None:
     params = {"item_embedding.weight": vec([0, 0], [4, 3])}
     options = {"item_mm_fusion": "static", "item_ids": True, "id_weight": id_weight}
+    options["calibrate"] = False
     check(missrec.score_item(params, options, vec(1, 0), tokens, item=1), expected)
 
 
@@ -307,6 +310,7 @@ TOY_OPTIONS: missrec.Options = {
     "id_weight": 2.0,
     "item_ids": False,
     "history_bias": False,
+    "calibrate": False,
     "seq_mm_fusion": "add",
     "item_mm_fusion": "static",
     "counts": [0, 3, 10, 1, 30],
