@@ -145,6 +145,8 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Refused:
         ("--model=BERT4Rec --mask_ratio=5", "--mask_ratio=5: must lie between 0 and 1"),
         ("--model=ItemKNN --k=-3", "--k=-3: must lie between 1 and 1e+06"),
         ("--modalities=text", "--modalities=text: must be a list of names, like [text, image]"),
+        ("--calibrate=True --missing=ridge", "--calibrate=True: with --missing=ridge no candidate"),
+        ("--modalities=[lacking]", "--modalities=['lacking']: no modality may be called 'lacking'"),
         ("--modalities=[text, id]", "--modalities=['text', 'id']: no modality may be called 'id'"),
         (
             "--modalities=[text, mean]",

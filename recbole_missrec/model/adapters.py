@@ -8,11 +8,14 @@ from torch import Tensor, nn
 
 
 class FrozenFeatures(nn.Module):
-    """The features of all items, which move with the model but stay out of its checkpoints.
+    """The features of all items, and adapters that a subclass applies to them.
+
+    The features move with the model but stay out of its checkpoints.
 
     Args:
         dataset: a ``MultiModalSequentialDataset``.
         modalities: names of those to read.
+        adapter: makes a module ``[items, d] -> [items, dim]`` from d.
         left_out: how likely an item lacks each modality in a training step, ``[modalities]``.
     """
 
@@ -23,16 +26,28 @@ class FrozenFeatures(nn.Module):
         self,
         dataset: Any,
         modalities: list[str],
+        adapter: Callable[[int], nn.Module],
         left_out: Tensor,
     ) -> None:
         super().__init__()
         self.modalities = modalities
+        inputs = self.inputs({m: dataset.features[m].shape[1] for m in modalities})
+        self.adapters = nn.ModuleDict({name: adapter(size) for name, size in inputs.items()})
         for m in modalities:
             self.register_buffer(f"features_{m}", dataset.features[m], persistent=False)
         present = torch.stack([dataset.present[m] for m in modalities])  # [modalities, items]
         self.register_buffer("present", present, persistent=False)
         self.register_buffer("left_out", left_out[:, None], persistent=False)
         self.drops = bool(left_out.any())
+
+    @staticmethod
+    def inputs(sizes: dict[str, int]) -> dict[str, int]:
+        """Name and input dimensions d of each adapter.
+
+        Args:
+            sizes: modality -> d_m.
+        """
+        raise NotImplementedError
 
     def rows(self, items: Any) -> tuple[list[Tensor], Tensor]:
         """Features of some items, ``[items, d_m]`` each, and which modalities they have.
@@ -51,25 +66,11 @@ class FrozenFeatures(nn.Module):
 
 
 class AdaptedFeatures(FrozenFeatures):
-    """One adapter a modality.
+    """One adapter a modality."""
 
-    Args:
-        dataset: a ``MultiModalSequentialDataset``.
-        modalities: names of those to read.
-        adapter: makes a module ``[items, d_m] -> [items, dim]`` from d_m.
-        left_out: how likely an item lacks each modality in a training step, ``[modalities]``.
-    """
-
-    def __init__(
-        self,
-        dataset: Any,
-        modalities: list[str],
-        adapter: Callable[[int], nn.Module],
-        left_out: Tensor,
-    ) -> None:
-        super().__init__(dataset, modalities, left_out)
-        sizes = {m: dataset.features[m].shape[1] for m in modalities}
-        self.adapters = nn.ModuleDict({m: adapter(size) for m, size in sizes.items()})
+    @staticmethod
+    def inputs(sizes: dict[str, int]) -> dict[str, int]:
+        return sizes
 
     def forward(self, items: Any = slice(None)) -> Tensor:
         """Sum over the present modalities, ``[items, dim]``; all items by default."""
@@ -80,25 +81,11 @@ class AdaptedFeatures(FrozenFeatures):
 
 
 class JoinedFeatures(FrozenFeatures):
-    """One adapter for the features of all modalities beside each other.
+    """One adapter for the features of all modalities beside each other."""
 
-    Args:
-        dataset: a ``MultiModalSequentialDataset``.
-        modalities: names of those to read.
-        adapter: makes a module ``[items, sum of d_m] -> [items, dim]`` from the sum of d_m.
-        left_out: how likely an item lacks each modality in a training step, ``[modalities]``.
-    """
-
-    def __init__(
-        self,
-        dataset: Any,
-        modalities: list[str],
-        adapter: Callable[[int], nn.Module],
-        left_out: Tensor,
-    ) -> None:
-        super().__init__(dataset, modalities, left_out)
-        size = sum(dataset.features[m].shape[1] for m in modalities)
-        self.adapters = nn.ModuleDict({"_".join(modalities): adapter(size)})
+    @staticmethod
+    def inputs(sizes: dict[str, int]) -> dict[str, int]:
+        return {"_".join(sizes): sum(sizes.values())}
 
     def forward(self, items: Any = slice(None)) -> Tensor:
         """Adapted features, zeros where one is absent, ``[items, dim]``; all items by default.

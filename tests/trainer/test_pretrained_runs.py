@@ -134,32 +134,17 @@ def test_the_last_model_is_kept_beside_the_best(shops: Path, pretrained: dict[st
     best = Path(pretrained["checkpoint"])
     assert load_checkpoint(best.with_suffix(".last"))["epoch"] == pretrained["epochs"] - 1
     # a step so long that validation gets worse, and training is ended early
-    result = run(
-        shops,
-        "three",
-        "early",
-        "--save_last=True",
-        "--stopping_step=1",
-        learning_rate=0.5,
-        epochs=50,
-    )
+    words = ("--save_last=True", "--stopping_step=1")
+    result = run(shops, "three", "early", *words, learning_rate=0.5, epochs=50)
     scores = [epoch["valid"]["ndcg@10"] for epoch in result["curve"]]
     assert result["best_epoch"] == max(range(len(scores)), key=lambda e: (scores[e], e))
     assert result["epochs"] == len(scores) == result["best_epoch"] + 3 < 50
     kept = load_checkpoint(result["checkpoint"])
-    last = load_checkpoint(Path(result["checkpoint"]).with_suffix(".last"))
+    file = Path(result["checkpoint"]).with_suffix(".last")
+    last = load_checkpoint(file)
     assert (kept["epoch"], last["epoch"]) == (result["best_epoch"], len(scores) - 1)
-    assert not torch.equal(*(file["state_dict"]["input_norm.weight"] for file in (kept, last)))
-    assert (
-        main(
-            [
-                "evaluate",
-                str(Path(result["checkpoint"]).with_suffix(".last")),
-                "--result_file=last.json",
-            ]
-        )
-        == 0
-    )
+    assert not torch.equal(*(model["state_dict"]["input_norm.weight"] for model in (kept, last)))
+    assert main(["evaluate", str(file), "--result_file=last.json"]) == 0
     found = json.loads(Path("last.json").read_text())["valid"]
     assert found == pytest.approx(result["curve"][-1]["valid"])
 
